@@ -1,1 +1,62 @@
-//! (to be written)
+//! OTP-style supervision of tokio tasks.
+//!
+//! A [`Supervisor`] is an ordered list of children. They start one after the other, each when the
+//! one before is ready; they are restarted by OTP's strategies; they stop in reverse. What to do
+//! next is decided by [`uptree_core`]; this crate owns the tasks and does it.
+//!
+//! # Examples
+//!
+//! ```
+//! use uptree_supervisor::{Context, Result, StopCause, Strategy, Supervisor, worker};
+//!
+//! async fn pump(name: &'static str, cx: Context) -> Result {
+//!     println!("{name} runs as {}", cx.path());
+//!     cx.shutdown().await;
+//!     Ok(())
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result {
+//! let mut tree = Supervisor::new("plant")
+//!     .strategy(Strategy::RestForOne)
+//!     .child(worker("intake", "first", pump))
+//!     .child(worker("outlet", "second", pump))
+//!     .start()
+//!     .await?;
+//! tree.stop(StopCause::Shutdown);
+//! tree.wait().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod child;
+mod driver;
+mod error;
+mod event;
+mod exit;
+mod function;
+mod incarnation;
+mod scope;
+mod slot;
+mod spec;
+mod supervisor;
+mod tree;
+
+pub use child::{Child, Context, Starting};
+pub use error::{Fault, Help, StartError, TreeError, help};
+pub use event::{Event, EventKind, Log, Observer};
+pub use exit::{ExitReason, Lost, Stop};
+pub use function::{FnChild, once, service, worker};
+pub use incarnation::{ChildPath, StopCause, current};
+pub use scope::{ChildState, Snapshot};
+pub use slot::{AlreadyPublished, Published, Slot, Unavailable};
+pub use spec::{ChildSpec, IntoChild, Options};
+pub use supervisor::Supervisor;
+pub use tree::{Stopper, Tree, TreeOptions};
+pub use uptree_core::{ChildType, Restart, Shutdown, Strategy};
+
+/// Any error: what a child may fail with.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a child returns.
+pub type Result<T = (), E = BoxError> = std::result::Result<T, E>;

@@ -1,0 +1,119 @@
+//! The two tables: which exits lead to a restart, and which exits are an answer to a stop.
+
+use crate::Shutdown;
+
+/// When a child that has exited by itself is started again.
+///
+/// Defaults to [`Permanent`](Self::Permanent), as in OTP.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Restart {
+    /// Always, also after a normal exit.
+    #[default]
+    Permanent,
+    /// Only after an abnormal exit.
+    Transient,
+    /// Never, not even when a sibling's failure took it down. Once down it is forgotten.
+    Temporary,
+}
+
+/// How a child ended: OTP's exit reasons, as far as a supervisor tells them apart.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Exit {
+    /// It finished by itself (OTP's `normal`).
+    Normal,
+    /// It stopped because it was asked to (OTP's `shutdown`).
+    Shutdown,
+    /// It stopped in order and says why (OTP's `{shutdown, Term}`).
+    ShutdownWith,
+    /// It was killed: aborted, not asked (OTP's `killed`).
+    Killed,
+    /// It returned an error or panicked.
+    Abnormal,
+}
+
+impl Exit {
+    /// Whether it is one that restarts a transient child and is reported.
+    pub fn is_abnormal(self) -> bool {
+        matches!(self, Self::Killed | Self::Abnormal)
+    }
+}
+
+impl Restart {
+    /// Whether a child that ended by itself with `exit` is started again.
+    pub fn restarts_after(self, exit: Exit) -> bool {
+        match self {
+            Self::Permanent => true,
+            Self::Transient => exit.is_abnormal(),
+            Self::Temporary => false,
+        }
+    }
+
+    /// Whether `exit` is an accepted answer to a stop by the protocol `shutdown`.
+    ///
+    /// Any other is reported as OTP's `shutdown_error`; it never causes a restart.
+    pub fn accepts_at_stop(self, shutdown: Shutdown, exit: Exit) -> bool {
+        let permanent = self == Self::Permanent;
+        match (shutdown, exit) {
+            (Shutdown::BrutalKill, Exit::Killed) => true,
+            (Shutdown::BrutalKill, Exit::Shutdown) => !permanent,
+            (_, Exit::Shutdown) => true,
+            (_, Exit::Normal | Exit::ShutdownWith) => !permanent,
+            (_, Exit::Killed | Exit::Abnormal) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Exit, Restart, Shutdown};
+
+    const EXITS: [Exit; 5] = [
+        Exit::Normal,
+        Exit::Shutdown,
+        Exit::ShutdownWith,
+        Exit::Killed,
+        Exit::Abnormal,
+    ];
+    const YES: bool = true;
+    const NO: bool = false;
+
+    #[test]
+    fn restart_type_by_exit() {
+        let restarts = |restart: Restart| EXITS.map(|exit| restart.restarts_after(exit));
+        //                                        normal, shutdown, with, killed, abnormal
+        assert_eq!(restarts(Restart::Permanent), [YES, YES, YES, YES, YES]);
+        assert_eq!(restarts(Restart::Transient), [NO, NO, NO, YES, YES]);
+        assert_eq!(restarts(Restart::Temporary), [NO, NO, NO, NO, NO]);
+    }
+
+    #[test]
+    fn what_is_accepted_at_a_stop() {
+        let timeout = Shutdown::Timeout(Duration::from_secs(5));
+        let accepts =
+            |restart: Restart, shutdown| EXITS.map(|exit| restart.accepts_at_stop(shutdown, exit));
+        for shutdown in [timeout, Shutdown::Infinity] {
+            //                                                  normal, shutdown, with, killed, abnormal
+            assert_eq!(accepts(Restart::Permanent, shutdown), [NO, YES, NO, NO, NO]);
+            assert_eq!(
+                accepts(Restart::Transient, shutdown),
+                [YES, YES, YES, NO, NO]
+            );
+            assert_eq!(
+                accepts(Restart::Temporary, shutdown),
+                [YES, YES, YES, NO, NO]
+            );
+        }
+        let brutal = Shutdown::BrutalKill;
+        assert_eq!(accepts(Restart::Permanent, brutal), [NO, NO, NO, YES, NO]);
+        assert_eq!(
+            accepts(Restart::Transient, brutal),
+            [YES, YES, YES, YES, NO]
+        );
+        assert_eq!(
+            accepts(Restart::Temporary, brutal),
+            [YES, YES, YES, YES, NO]
+        );
+    }
+}

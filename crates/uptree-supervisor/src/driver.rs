@@ -1,0 +1,482 @@
+//! The loop of a supervisor: it tells the core what happened, and does what the core says.
+//!
+//! It never waits for a child, so a stop is taken at any moment. At most one child is in flight:
+//! starting, or on its way down; that one has a deadline, and the driver's one timer is for it. (A
+//! stop that overtakes a restart leaves that one starting, without a deadline, until its own turn
+//! to stop has come.)
+
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, Sleep, sleep_until},
+};
+use uptree_core::{Action, Event, Incarnation as Key, Index, Note, Outcome, Shutdown};
+
+use crate::{
+    ChildState, EventKind, ExitReason, Result, Starting, Supervisor, TreeError,
+    incarnation::{Incarnation, Path, Report, StopCause},
+    scope::Scope,
+};
+
+/// Runs the children of `supervisor` until it is asked to stop, gives up or cannot go on.
+pub(crate) async fn run(supervisor: &Supervisor, cx: Starting) -> Result {
+    let own = cx.life().clone();
+    let specs = supervisor.specs().clone();
+    let (scope, reports) = Scope::new(own.tree().clone(), Some(own.clone()), specs);
+    let slots = scope.specs.iter().map(|_| Slot::default()).collect();
+    let mut driver = Driver {
+        supervisor,
+        began: own.started(),
+        own,
+        scope,
+        reports,
+        slots,
+        in_flight: None,
+        timer: None,
+        asked: false,
+        ending: false,
+        stopped: None,
+    };
+    driver.run(cx).await
+}
+
+struct Driver<'a> {
+    supervisor: &'a Supervisor,
+    /// The supervisor's own incarnation, one of its parent's.
+    own: Arc<Incarnation>,
+    began: Instant,
+    scope: Arc<Scope>,
+    reports: mpsc::UnboundedReceiver<Report>,
+    slots: Vec<Slot>,
+    in_flight: Option<InFlight>,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// The core has been told that it is asked to stop.
+    asked: bool,
+    /// It has begun to end, asked or not.
+    ending: bool,
+    /// A child that has stopped, and how long that took, until the core has had its say.
+    stopped: Option<(Index, Duration)>,
+}
+
+/// The latest incarnation of one child.
+#[derive(Default)]
+struct Slot {
+    life: Option<Life>,
+    /// How it ended, until that has been told.
+    exit: Option<ExitReason>,
+}
+
+struct Life {
+    shared: Arc<Incarnation>,
+    task: JoinHandle<()>,
+}
+
+/// The one child that something is being waited for.
+struct InFlight {
+    child: Index,
+    stage: Stage,
+    /// The core asked for its stop; otherwise its start ran out of time.
+    stop: bool,
+    since: Instant,
+    /// `None`: for ever.
+    deadline: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    /// Until it is ready; out of time it is called off.
+    Starting,
+    /// Until it has stopped; out of time it is killed.
+    Asked,
+    /// Until it is gone; out of time it is stuck.
+    Killed,
+}
+
+impl Driver<'_> {
+    async fn run(&mut self, cx: Starting) -> Result {
+        let mut core = self.supervisor.core();
+        let mut cx = Some(cx);
+        let own = self.own.clone();
+        let mut asked = pin!(own.stopping());
+        let mut event = Event::Boot;
+        loop {
+            let now = Instant::now();
+            let mut booted = false;
+            let action = core.step(event, now - self.began, &mut |note| match note {
+                Note::Booted => booted = true,
+                note => self.explain(note),
+            });
+            if booted && let Some(cx) = cx.take() {
+                // From here the incarnation is known through `own`.
+                _ = cx.ready();
+            }
+            self.tell_stopped();
+            self.tell_ending(core.is_ending());
+            match action {
+                Some(Action::Start(key)) => self.start(key, now),
+                Some(Action::Stop(key)) => self.stop(key.child, now),
+                Some(Action::Finish(outcome)) => return self.finish(outcome),
+                None => {}
+            }
+            event = self.next_event(asked.as_mut()).await;
+        }
+    }
+
+    // ------------------------------------------------------------------ doing
+
+    fn start(&mut self, key: Key, now: Instant) {
+        let life = Incarnation::new(&self.scope, key, now);
+        self.show(key.child, key.number, ChildState::Starting, now);
+        life.emit(EventKind::Starting);
+        let deadline = life.start_deadline();
+        let task = self.scope.specs[key.child].spawn(&life);
+        let shared = life;
+        self.slots[key.child] = Slot {
+            life: Some(Life { shared, task }),
+            exit: None,
+        };
+        self.wait_for(key.child, Stage::Starting, now, deadline);
+    }
+
+    /// Stops a child by its spec; calls off its start if it is still starting.
+    fn stop(&mut self, child: Index, now: Instant) {
+        let Some(life) = self.life(child) else { return };
+        let cause = self.cause();
+        life.emit(EventKind::Stopping(cause));
+        self.show(child, life.number(), ChildState::Stopping, now);
+        let options = life.options();
+        let in_flight = self.in_flight.as_ref().map(|it| (it.child, it.stage));
+        let limit = match options.shutdown {
+            // Its start ran out of time: it is on its way down already.
+            _ if matches!(in_flight, Some((it, Stage::Asked | Stage::Killed)) if it == child) => {
+                None
+            }
+            _ if !life.is_ready() => Some(options.cancel_grace),
+            Shutdown::BrutalKill => {
+                self.kill(child, now);
+                None
+            }
+            Shutdown::Timeout(limit) => Some(limit),
+            Shutdown::Infinity => Some(Duration::MAX),
+        };
+        if let Some(limit) = limit {
+            self.ask(child, cause, limit, now);
+        }
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.stop = true;
+            in_flight.since = now;
+        }
+    }
+
+    fn ask(&mut self, child: Index, cause: StopCause, limit: Duration, now: Instant) {
+        let Some(life) = self.life(child) else { return };
+        let is_supervisor = self.scope.specs[child].children().is_some();
+        let own = now.checked_add(limit);
+        // A supervisor's children are each shortened; it needs the time that they take.
+        let deadline = if is_supervisor && own.is_none() {
+            None
+        } else {
+            life.tree().shortened(own)
+        };
+        life.ask_to_stop(cause, deadline);
+        if limit.is_zero() {
+            self.kill(child, now);
+        } else {
+            self.wait_for(child, Stage::Asked, now, deadline);
+        }
+    }
+
+    fn kill(&mut self, child: Index, now: Instant) {
+        let Some(life) = &self.slots[child].life else {
+            return;
+        };
+        life.task.abort();
+        let deadline = now.checked_add(self.own.tree().abort_grace);
+        self.wait_for(child, Stage::Killed, now, deadline);
+    }
+
+    fn finish(&mut self, outcome: Outcome) -> Result {
+        let (Outcome::StartFailed(child) | Outcome::MaxIntensity(child) | Outcome::Stuck(child)) =
+            outcome
+        else {
+            return Ok(());
+        };
+        let gave_up = matches!(outcome, Outcome::MaxIntensity(_));
+        let exit = match self.slots[child].exit.take() {
+            // The deepest path is the one that helps.
+            Some(ExitReason::Error(error)) if !gave_up && error.is::<TreeError>() => {
+                return Err(error);
+            }
+            exit => exit,
+        };
+        let limit = self.supervisor.limit();
+        let path = self.path(child).to_string();
+        let error = match outcome {
+            Outcome::MaxIntensity(_) => TreeError::GaveUp {
+                path: self.own.path().to_string(),
+                child: path,
+                max_restarts: limit.max_restarts(),
+                max_seconds: limit.max_seconds(),
+                source: exit.and_then(ExitReason::into_error),
+            },
+            Outcome::Stuck(_) => self.stuck(path),
+            Outcome::StartFailed(_) | Outcome::Shutdown => TreeError::DidNotStart {
+                path,
+                source: exit.unwrap_or(ExitReason::Killed).into_start_error(),
+            },
+        };
+        Err(error.into())
+    }
+
+    fn stuck(&self, path: String) -> TreeError {
+        let remedy = "it blocks its thread: await, use `spawn_blocking`, or a thread of its own";
+        TreeError::Stuck {
+            path,
+            after: self.own.tree().abort_grace,
+            source: Some(crate::help(
+                "code that never awaits cannot be aborted",
+                remedy,
+            )),
+        }
+    }
+
+    // ------------------------------------------------------------------ waiting
+
+    /// The next thing that the core must know. Cancel safe, as the driver is dropped in it.
+    async fn next_event(&mut self, mut asked: Pin<&mut impl Future<Output = StopCause>>) -> Event {
+        loop {
+            let deadline = self.in_flight.as_ref().and_then(|it| it.deadline);
+            let event = tokio::select! {
+                biased;
+                _ = asked.as_mut(), if !self.asked => {
+                    self.asked = true;
+                    Some(Event::Shutdown)
+                }
+                Some(report) = self.reports.recv() => self.on_report(report),
+                () = wait_until(&mut self.timer, deadline) => self.on_deadline(),
+            };
+            if let Some(event) = event {
+                return event;
+            }
+        }
+    }
+
+    fn on_report(&mut self, report: Report) -> Option<Event> {
+        match report {
+            Report::Ready(key) => self.on_ready(key),
+            Report::TaskFailed(key) => {
+                if let Some(Life { shared, task }) = &self.slots[key.child].life
+                    && shared.key() == key
+                {
+                    task.abort();
+                }
+                None
+            }
+            Report::Gone { key, done, reason } => Some(self.on_gone(key, done, reason)),
+        }
+    }
+
+    fn on_ready(&mut self, key: Key) -> Option<Event> {
+        let life = self.life(key.child).filter(|life| life.key() == key)?;
+        // It may be on its way down by now; then the readiness comes too late to be told.
+        if life.stop_cause().is_none() {
+            let now = Instant::now();
+            let took = now - life.started();
+            self.show(key.child, key.number, ChildState::Running, now);
+            life.emit(EventKind::Ready { took });
+            self.in_flight.take_if(|it| it.child == key.child);
+        }
+        Some(Event::Started(key))
+    }
+
+    fn on_gone(&mut self, key: Key, done: bool, reason: ExitReason) -> Event {
+        let child = key.child;
+        let now = Instant::now();
+        let in_flight = self.in_flight.take_if(|it| it.child == child);
+        self.stopped = in_flight
+            .as_ref()
+            .filter(|it| it.stop)
+            .map(|it| (child, now - it.since));
+        let state = if done {
+            ChildState::Ignored
+        } else {
+            ChildState::Down
+        };
+        self.show(child, key.number, state, now);
+        let event = match reason.tree_error() {
+            _ if done => Event::Ignored(key),
+            Some(TreeError::Stuck { .. }) => Event::Stuck(key),
+            _ => Event::Exited(key, reason.kind()),
+        };
+        if done && let Some(life) = self.life(child) {
+            let took = now - life.started();
+            life.emit(EventKind::Ignored { took });
+        }
+        self.slots[child].exit = Some(reason);
+        event
+    }
+
+    fn on_deadline(&mut self) -> Option<Event> {
+        let now = Instant::now();
+        let InFlight { child, stage, .. } = *self.in_flight.as_ref()?;
+        let life = self.life(child)?;
+        match stage {
+            Stage::Starting => {
+                let deadline = life.start_deadline();
+                if deadline.is_none_or(|deadline| deadline > now) {
+                    // It has made progress.
+                    self.wait_for(child, Stage::Starting, now, deadline);
+                } else {
+                    life.fail_start();
+                    let grace = life.options().cancel_grace;
+                    self.ask(child, StopCause::Terminated, grace, now);
+                }
+                None
+            }
+            Stage::Asked => {
+                life.emit(EventKind::Killing);
+                self.kill(child, now);
+                None
+            }
+            Stage::Killed => {
+                let after = life.tree().abort_grace;
+                life.emit(EventKind::Stuck { after });
+                self.show(child, life.number(), ChildState::Stuck, now);
+                life.release_owner();
+                self.in_flight = None;
+                Some(Event::Stuck(life.key()))
+            }
+        }
+    }
+
+    // ------------------------------------------------------------------ telling
+
+    fn explain(&mut self, note: Note) {
+        let (Note::StartError(child)
+        | Note::ChildTerminated(child)
+        | Note::ShutdownError(child)
+        | Note::MaxIntensity(child)
+        | Note::Restarting { child, .. }
+        | Note::LeftDown(child)) = note
+        else {
+            return;
+        };
+        let Slot { life, exit } = &self.slots[child];
+        let (Some(life), Some(reason)) = (life, exit) else {
+            return;
+        };
+        life.shared.emit(match note {
+            Note::StartError(_) => EventKind::StartFailed(reason),
+            Note::ChildTerminated(_) => EventKind::Terminated(reason),
+            Note::ShutdownError(_) => EventKind::ShutdownError(reason),
+            Note::MaxIntensity(_) => EventKind::MaxIntensity,
+            Note::Restarting { left, .. } => EventKind::Restarting { left },
+            Note::LeftDown(_) | Note::Booted => EventKind::LeftDown(reason),
+        });
+        if matches!(note, Note::ShutdownError(_)) {
+            self.stopped = None;
+        }
+    }
+
+    /// A child that stopped as it should is told of after the core has had its say.
+    fn tell_stopped(&mut self) {
+        if let Some((child, took)) = self.stopped.take()
+            && let Slot {
+                life: Some(life),
+                exit: Some(reason),
+            } = &self.slots[child]
+        {
+            life.shared.emit(EventKind::Stopped { reason, took });
+        }
+    }
+
+    fn tell_ending(&mut self, ending: bool) {
+        if ending && !self.ending {
+            self.ending = true;
+            if self.own.stop_cause().is_none() {
+                self.own.emit(EventKind::Ending);
+            }
+        }
+    }
+
+    /// Why children stop now.
+    fn cause(&self) -> StopCause {
+        match self.own.stop_cause() {
+            Some(cause) => cause,
+            // The process goes: whoever uses it needs to be told, as at any shutdown.
+            None if self.ending && self.own.is_root() => StopCause::Shutdown,
+            None if self.ending => StopCause::Terminated,
+            None => StopCause::GroupRestart,
+        }
+    }
+
+    // ------------------------------------------------------------------ small things
+
+    fn life(&self, child: Index) -> Option<Arc<Incarnation>> {
+        let life = self.slots[child].life.as_ref()?;
+        Some(life.shared.clone())
+    }
+
+    /// Waits for `child`, the one in flight.
+    fn wait_for(&mut self, child: Index, stage: Stage, now: Instant, deadline: Option<Instant>) {
+        let before = self.in_flight.take().filter(|it| it.child == child);
+        self.in_flight = Some(InFlight {
+            child,
+            stage,
+            stop: before.as_ref().is_some_and(|it| it.stop),
+            since: before.map_or(now, |it| it.since),
+            deadline,
+        });
+    }
+
+    fn show(&self, child: Index, number: u64, state: ChildState, now: Instant) {
+        self.scope.set(child, number, state, now);
+    }
+
+    fn path(&self, child: Index) -> Path<'_> {
+        Path::below(&self.own, self.scope.specs[child].id())
+    }
+}
+
+/// A driver that is dropped was killed: it takes the children along. Their ends are waited for by
+/// its incarnation's count, not here.
+impl Drop for Driver<'_> {
+    fn drop(&mut self) {
+        for slot in self.slots.iter().rev() {
+            if let Some(life) = &slot.life {
+                life.task.abort();
+            }
+        }
+    }
+}
+
+/// Completes at `deadline`, never if there is none.
+///
+/// The timer is moved only when it would ring too late: one start follows another, each with a
+/// later deadline, and moving it for each of them would cost more than to be woken once in vain.
+async fn wait_until(timer: &mut Option<Pin<Box<Sleep>>>, deadline: Option<Instant>) {
+    let Some(deadline) = deadline else {
+        return std::future::pending().await;
+    };
+    let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+    loop {
+        if timer.is_elapsed() || timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        let rings = timer.deadline();
+        timer.as_mut().await;
+        if rings >= deadline {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

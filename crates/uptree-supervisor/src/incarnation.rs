@@ -1,0 +1,564 @@
+//! One life of one child: its tasks, the words it says to its supervisor, and its end.
+//!
+//! An incarnation is gone when everything that it owned has been dropped: its own future, the
+//! tasks it spawned, and, if it is a supervisor, every incarnation below it. That is counted in
+//! `alive`; who takes it to zero reports the exit. Nothing else does, so an exit can be neither
+//! early nor lost, whether the child returned, panicked or was aborted.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    fmt,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    task::{AbortHandle, JoinHandle},
+    time::Instant,
+};
+use uptree_core::{Incarnation as Key, Index};
+
+use crate::{
+    BoxError, Event, EventKind, ExitReason, Options, Result, StartError, scope::Scope,
+    tree::TreeState,
+};
+
+/// Why a child is to stop, handed down the tree.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum StopCause {
+    /// The whole tree goes down.
+    Shutdown,
+    /// A sibling failed, here or further up; it is started again in a moment.
+    GroupRestart,
+    /// It alone, or its supervisor, is taken down.
+    Terminated,
+}
+
+/// What an incarnation says to its supervisor.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// It is ready.
+    Ready(Key),
+    /// A task that it spawned panicked; it is to be aborted.
+    TaskFailed(Key),
+    /// It is gone.
+    Gone {
+        key: Key,
+        /// It said that its work is done.
+        done: bool,
+        reason: ExitReason,
+    },
+}
+
+const READY: u8 = 1;
+const DONE: u8 = 1 << 1;
+/// Its own future is dropped: it can own nothing new.
+const ENDED: u8 = 1 << 2;
+/// Its supervisor no longer waits for it.
+const RELEASED: u8 = 1 << 3;
+const CAUSE_SHIFT: u32 = 4;
+const CAUSES: [StopCause; 3] = [
+    StopCause::Shutdown,
+    StopCause::GroupRestart,
+    StopCause::Terminated,
+];
+
+/// What an incarnation, its tasks and its supervisor share.
+pub(crate) struct Incarnation {
+    scope: Arc<Scope>,
+    key: Key,
+    started: Instant,
+    bits: AtomicU8,
+    stop: Notify,
+    /// Its own future, its tasks, and the incarnations below it.
+    alive: AtomicUsize,
+    rest: Mutex<Rest>,
+}
+
+#[derive(Default)]
+struct Rest {
+    exit: Option<ExitReason>,
+    stop_deadline: Option<Instant>,
+    /// What few children need.
+    extra: Option<Box<Extra>>,
+}
+
+#[derive(Default)]
+struct Extra {
+    progress: Option<Instant>,
+    attempt: Option<BoxError>,
+    tasks: HashMap<u64, Option<AbortHandle>>,
+    tasks_ever: u64,
+}
+
+impl Incarnation {
+    pub(crate) fn new(scope: &Arc<Scope>, key: Key, started: Instant) -> Arc<Self> {
+        if let Some(owner) = &scope.owner {
+            owner.alive.fetch_add(1, Ordering::Relaxed);
+        }
+        Arc::new(Self {
+            scope: scope.clone(),
+            key,
+            started,
+            bits: AtomicU8::new(0),
+            stop: Notify::new(),
+            alive: AtomicUsize::new(1),
+            rest: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    pub(crate) fn tree(&self) -> &Arc<TreeState> {
+        &self.scope.tree
+    }
+
+    pub(crate) fn child(&self) -> Index {
+        self.key.child
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.key.number
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        self.key
+    }
+
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        self.scope.specs[self.key.child].id()
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        self.scope.specs[self.key.child].options()
+    }
+
+    pub(crate) fn is_root(&self) -> bool {
+        self.scope.owner.is_none()
+    }
+
+    pub(crate) fn path(&self) -> Path<'_> {
+        Path {
+            above: self.scope.owner.as_deref(),
+            id: self.id(),
+        }
+    }
+
+    pub(crate) fn emit(&self, kind: EventKind<'_>) {
+        let event = Event { life: self, kind };
+        self.tree().observer.observe(&event);
+    }
+
+    fn rest(&self) -> MutexGuard<'_, Rest> {
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has(&self, bit: u8) -> bool {
+        self.bits.load(Ordering::Acquire) & bit != 0
+    }
+
+    // ------------------------------------------------------------------ the child's words
+
+    pub(crate) fn report_ready(&self) {
+        self.bits.fetch_or(READY, Ordering::AcqRel);
+        self.report(Report::Ready(self.key));
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.has(READY)
+    }
+
+    pub(crate) fn mark_done(&self) {
+        self.bits.fetch_or(DONE, Ordering::AcqRel);
+    }
+
+    pub(crate) fn step(&self, name: &str) {
+        self.emit(EventKind::Step(name));
+    }
+
+    pub(crate) fn progress(&self, done: u64, total: u64, what: &str) {
+        let now = Instant::now();
+        self.rest().extra().progress = Some(now);
+        self.emit(EventKind::Progress { done, total, what });
+    }
+
+    pub(crate) fn attempt_failed(&self, error: BoxError) {
+        self.emit(EventKind::AttemptFailed(&*error));
+        self.rest().extra().attempt = Some(error);
+    }
+
+    /// Says a word to the supervisor; nobody listens once it has ended, and nobody needs to.
+    fn report(&self, report: Report) {
+        drop(self.scope.inbox.send(report));
+    }
+
+    // ------------------------------------------------------------------ the start timeout
+
+    fn start_timeout(&self) -> Duration {
+        let tree = self.tree();
+        self.options().start_timeout.unwrap_or(tree.start_timeout)
+    }
+
+    /// When the start times out; `None` if never.
+    pub(crate) fn start_deadline(&self) -> Option<Instant> {
+        let extra = self.rest().extra.as_ref().and_then(|extra| extra.progress);
+        extra
+            .unwrap_or(self.started)
+            .checked_add(self.start_timeout())
+    }
+
+    /// The start is out of time; this is what it ends with, whatever it does now.
+    pub(crate) fn fail_start(&self) {
+        let mut rest = self.rest();
+        let attempt = rest.extra.as_mut().and_then(|extra| extra.attempt.take());
+        let hint =
+            "is `cx.ready()` called? `cx.progress(…)` extends the time, START_TIMEOUT sets it";
+        let unexplained = attempt.is_none();
+        let error = StartError::TimedOut {
+            after: self.start_timeout(),
+            source: attempt,
+        };
+        rest.exit.get_or_insert(ExitReason::Error(if unexplained {
+            crate::help(error, hint)
+        } else {
+            error.into()
+        }));
+    }
+
+    // ------------------------------------------------------------------ the stop
+
+    /// Asks the child to stop; the first cause is kept.
+    pub(crate) fn ask_to_stop(&self, cause: StopCause, deadline: Option<Instant>) {
+        self.rest().stop_deadline = deadline;
+        let code = CAUSES.iter().position(|&each| each == cause);
+        let code = u8::try_from(code.unwrap_or_default() + 1).unwrap_or(1);
+        let first = |bits: u8| (bits >> CAUSE_SHIFT == 0).then_some(bits | code << CAUSE_SHIFT);
+        _ = self
+            .bits
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, first);
+        self.stop.notify_waiters();
+    }
+
+    pub(crate) fn stop_cause(&self) -> Option<StopCause> {
+        let code = usize::from(self.bits.load(Ordering::Acquire) >> CAUSE_SHIFT);
+        CAUSES.get(code.checked_sub(1)?).copied()
+    }
+
+    pub(crate) fn stop_deadline(&self) -> Option<Instant> {
+        self.rest().stop_deadline
+    }
+
+    pub(crate) async fn stopping(&self) -> StopCause {
+        loop {
+            // Made before the look, so that a word in between is not missed.
+            let asked = self.stop.notified();
+            if let Some(cause) = self.stop_cause() {
+                return cause;
+            }
+            asked.await;
+        }
+    }
+
+    // ------------------------------------------------------------------ the end
+
+    fn reason_of(&self, result: Result) -> ExitReason {
+        match result {
+            Err(error) => ExitReason::of_error(error),
+            Ok(()) if self.stop_cause().is_some() => ExitReason::Shutdown,
+            Ok(()) if self.has(READY | DONE) => ExitReason::Normal,
+            Ok(()) => ExitReason::Error(StartError::NeverReady.into()),
+        }
+    }
+
+    /// Keeps the first reason.
+    fn set_exit(&self, reason: ExitReason) {
+        self.rest().exit.get_or_insert(reason);
+    }
+
+    /// Its own future is dropped; what else it owned goes too.
+    fn end(&self) {
+        self.bits.fetch_or(ENDED, Ordering::AcqRel);
+        let tasks = {
+            let mut rest = self.rest();
+            rest.exit.get_or_insert(ExitReason::Killed);
+            rest.extra
+                .as_mut()
+                .map(|extra| std::mem::take(&mut extra.tasks))
+        };
+        for task in tasks.into_iter().flatten().filter_map(|(_, task)| task) {
+            task.abort();
+        }
+        self.release();
+    }
+
+    /// One thing less is alive; the last one reports the exit.
+    fn release(&self) {
+        if self.alive.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        let reason = self.rest().exit.take().unwrap_or(ExitReason::Killed);
+        let done = self.has(DONE) && matches!(reason, ExitReason::Normal);
+        let key = self.key;
+        self.report(Report::Gone { key, done, reason });
+        self.release_owner();
+    }
+
+    /// Its supervisor no longer waits for it: because it is gone, or because it is stuck.
+    pub(crate) fn release_owner(&self) {
+        let before = self.bits.fetch_or(RELEASED, Ordering::AcqRel);
+        if before & RELEASED == 0
+            && let Some(owner) = &self.scope.owner
+        {
+            owner.release();
+        }
+    }
+
+    // ------------------------------------------------------------------ its tasks
+
+    pub(crate) fn spawn(this: &Arc<Self>, future: impl Future<Output = ()> + Send + 'static) {
+        let number = {
+            let mut rest = this.rest();
+            if this.has(ENDED) {
+                return;
+            }
+            let extra = rest.extra();
+            extra.tasks_ever += 1;
+            let number = extra.tasks_ever;
+            extra.tasks.insert(number, None);
+            number
+        };
+        this.alive.fetch_add(1, Ordering::Relaxed);
+        // Outside the lock: a runtime that shuts down drops the future here and now.
+        let handle = tokio::spawn(Task {
+            body: Some(future),
+            current: Some(this.clone()),
+            guard: TaskGuard {
+                life: this.clone(),
+                number,
+            },
+        });
+        // It may be over already.
+        if let Some(entry) = this.rest().extra().tasks.get_mut(&number) {
+            *entry = Some(handle.abort_handle());
+        }
+        // The incarnation may have ended before it could see the handle.
+        if this.has(ENDED) {
+            handle.abort();
+        }
+    }
+
+    /// A task panicked: the child fails with it.
+    fn task_failed(&self, reason: ExitReason) {
+        self.set_exit(reason);
+        self.report(Report::TaskFailed(self.key));
+    }
+}
+
+impl Rest {
+    fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+}
+
+impl fmt::Debug for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path().to_string();
+        write!(f, "Incarnation({path} #{})", self.key.number)
+    }
+}
+
+// ---------------------------------------------------------------------- the futures
+
+pin_project_lite::pin_project! {
+    /// The child's own future. `body` is dropped before `guard`, which ends the incarnation.
+    struct Root<F> {
+        #[pin]
+        body: Option<F>,
+        current: Option<Arc<Incarnation>>,
+        guard: RootGuard,
+    }
+
+    impl<F> PinnedDrop for Root<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            // Whoever aborted it has no use for a panic in its drop.
+            _ = enter(this.current, || drop_caught(this.body.as_mut()));
+        }
+    }
+}
+
+struct RootGuard {
+    life: Arc<Incarnation>,
+}
+
+impl Drop for RootGuard {
+    fn drop(&mut self) {
+        self.life.end();
+    }
+}
+
+/// Runs `body` as the incarnation's own future.
+pub(crate) fn spawn_root<F>(life: Arc<Incarnation>, body: F) -> JoinHandle<()>
+where
+    F: Future<Output = Result> + Send + 'static,
+{
+    tokio::spawn(Root {
+        body: Some(body),
+        current: Some(life.clone()),
+        guard: RootGuard { life },
+    })
+}
+
+impl<F: Future<Output = Result>> Future for Root<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let polled = enter(this.current, || poll_caught(this.body.as_mut(), cx));
+        let life = &this.guard.life;
+        let reason = match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(result)) => life.reason_of(result),
+            Err(panic) => panic,
+        };
+        let dropped = enter(this.current, || drop_caught(this.body.as_mut()));
+        life.set_exit(dropped.err().unwrap_or(reason));
+        Poll::Ready(())
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A task that an incarnation spawned.
+    struct Task<F> {
+        #[pin]
+        body: Option<F>,
+        current: Option<Arc<Incarnation>>,
+        guard: TaskGuard,
+    }
+
+    impl<F> PinnedDrop for Task<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            // Whoever aborted it has no use for a panic in its drop.
+            _ = enter(this.current, || drop_caught(this.body.as_mut()));
+        }
+    }
+}
+
+struct TaskGuard {
+    life: Arc<Incarnation>,
+    number: u64,
+}
+
+impl Drop for TaskGuard {
+    fn drop(&mut self) {
+        self.life.rest().extra().tasks.remove(&self.number);
+        self.life.release();
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Task<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let ended = match enter(this.current, || poll_caught(this.body.as_mut(), cx)) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(())) => enter(this.current, || drop_caught(this.body.as_mut())),
+            Err(panic) => Err(panic),
+        };
+        if let Err(panic) = ended {
+            this.guard.life.task_failed(panic);
+        }
+        Poll::Ready(())
+    }
+}
+
+fn poll_caught<F: Future>(
+    body: Pin<&mut Option<F>>,
+    cx: &mut Context<'_>,
+) -> Result<Poll<F::Output>, ExitReason> {
+    let body = body
+        .as_pin_mut()
+        .expect("a future is not polled after it is ready");
+    catch_unwind(AssertUnwindSafe(|| body.poll(cx))).map_err(|panic| ExitReason::of_panic(&*panic))
+}
+
+fn drop_caught<F>(mut body: Pin<&mut Option<F>>) -> Result<(), ExitReason> {
+    catch_unwind(AssertUnwindSafe(|| body.set(None))).map_err(|panic| ExitReason::of_panic(&*panic))
+}
+
+// ---------------------------------------------------------------------- who is being polled
+
+thread_local! {
+    /// The incarnation whose future this thread polls. Moved in and out, not counted.
+    static CURRENT: RefCell<Option<Arc<Incarnation>>> = const { RefCell::new(None) };
+}
+
+/// Calls `f` with `mine` as the current incarnation, and puts both back. `f` must not unwind.
+fn enter<T>(mine: &mut Option<Arc<Incarnation>>, f: impl FnOnce() -> T) -> T {
+    // While a thread is torn down there is nobody to tell.
+    let swap = |mine: &mut Option<Arc<Incarnation>>| {
+        CURRENT.try_with(|current| std::mem::swap(&mut *current.borrow_mut(), mine))
+    };
+    if swap(mine).is_err() {
+        return f();
+    }
+    let output = f();
+    _ = swap(mine);
+    output
+}
+
+/// The child whose task is being polled on this thread, if any.
+pub fn current() -> Option<ChildPath> {
+    let current = CURRENT.try_with(|current| current.borrow().clone());
+    current.ok().flatten().map(ChildPath)
+}
+
+/// A child's place in the tree; shown as its path, such as `service/repo`.
+#[derive(Clone, Debug)]
+pub struct ChildPath(Arc<Incarnation>);
+
+impl fmt::Display for ChildPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.path().fmt(f)
+    }
+}
+
+/// A path, put together only when it is shown.
+#[derive(Clone, Copy)]
+pub(crate) struct Path<'a> {
+    above: Option<&'a Incarnation>,
+    id: &'a str,
+}
+
+impl<'a> Path<'a> {
+    pub(crate) fn below(owner: &'a Incarnation, id: &'a str) -> Self {
+        let above = Some(owner);
+        Self { above, id }
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(above) = self.above {
+            write!(f, "{}/", above.path())?;
+        }
+        f.write_str(self.id)
+    }
+}

@@ -1,0 +1,214 @@
+//! A running tree: the root's incarnation, and what the whole tree shares.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+use uptree_core::Incarnation as Key;
+
+use crate::{
+    BoxError, ChildSpec, ChildState, EventKind, ExitReason, Log, Observer, Snapshot,
+    incarnation::{Incarnation, Report, StopCause},
+    scope::Scope,
+};
+
+/// What holds for a whole tree.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct TreeOptions {
+    /// How long a start may take where a child does not say; counted from its last progress.
+    /// Defaults to 60 s.
+    pub start_timeout: Duration,
+    /// How long a child that was killed is waited for before it counts as stuck. Defaults to 5 s.
+    pub abort_grace: Duration,
+    /// Who is told of every event. Defaults to [`Log`].
+    pub observer: Arc<dyn Observer>,
+}
+
+impl Default for TreeOptions {
+    fn default() -> Self {
+        Self {
+            start_timeout: Duration::from_secs(60),
+            abort_grace: Duration::from_secs(5),
+            observer: Arc::new(Log),
+        }
+    }
+}
+
+impl fmt::Debug for TreeOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TreeOptions")
+            .field("start_timeout", &self.start_timeout)
+            .field("abort_grace", &self.abort_grace)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What every incarnation of a tree can reach.
+pub(crate) struct TreeState {
+    pub(crate) start_timeout: Duration,
+    pub(crate) abort_grace: Duration,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) hurry: CancellationToken,
+    stop_deadline: OnceLock<Instant>,
+}
+
+impl TreeState {
+    /// The earlier of `deadline` and the whole tree's, once that is being stopped.
+    pub(crate) fn shortened(&self, deadline: Option<Instant>) -> Option<Instant> {
+        let whole = self.stop_deadline.get().copied();
+        match (deadline, whole) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+}
+
+/// A running tree. Dropping it kills the tree.
+#[derive(Debug)]
+#[must_use = "the tree is killed when this is dropped"]
+pub struct Tree {
+    root: Arc<Incarnation>,
+    task: JoinHandle<()>,
+    reports: mpsc::UnboundedReceiver<Report>,
+    exit: Option<ExitReason>,
+}
+
+impl Tree {
+    /// Starts `root` as the root of a tree, which then boots by itself.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub(crate) fn spawn(root: ChildSpec, options: TreeOptions) -> Self {
+        let tree = Arc::new(TreeState {
+            start_timeout: options.start_timeout,
+            abort_grace: options.abort_grace,
+            observer: options.observer,
+            hurry: CancellationToken::new(),
+            stop_deadline: OnceLock::new(),
+        });
+        let (scope, reports) = Scope::new(tree, None, Arc::new(vec![root]));
+        let now = Instant::now();
+        let root = Incarnation::new(&scope, Key::first(0), now);
+        scope.set(0, 0, ChildState::Starting, now);
+        root.emit(EventKind::Starting);
+        let task = scope.specs[0].spawn(&root);
+        Self {
+            root,
+            task,
+            reports,
+            exit: None,
+        }
+    }
+
+    /// Completes when every child has started, or none is left.
+    ///
+    /// # Errors
+    ///
+    /// What the boot failed with; everything that had started has been stopped by then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn ready(&mut self) -> Result<(), BoxError> {
+        while self.exit.is_none() {
+            match self.reports.recv().await {
+                Some(Report::Ready(_)) => {
+                    let now = Instant::now();
+                    self.root.scope().set(0, 0, ChildState::Running, now);
+                    let took = now - self.root.started();
+                    self.root.emit(EventKind::Ready { took });
+                    return Ok(());
+                }
+                report => self.on_end(report),
+            }
+        }
+        self.wait().await
+    }
+
+    /// Completes when the tree has ended and nothing of it is left.
+    ///
+    /// # Errors
+    ///
+    /// A [`TreeError`](crate::TreeError) if it ended without being asked to, or is stuck.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn wait(&mut self) -> Result<(), BoxError> {
+        while self.exit.is_none() {
+            let report = self.reports.recv().await;
+            self.on_end(report);
+        }
+        match self.exit.take() {
+            Some(reason) => reason.into_error().map_or(Ok(()), Err),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes in anything but the first readiness.
+    fn on_end(&mut self, report: Option<Report>) {
+        match report {
+            Some(Report::Gone { reason, .. }) => self.exit = Some(reason),
+            Some(Report::TaskFailed(_)) => self.task.abort(),
+            Some(Report::Ready(_)) => {}
+            None => self.exit = Some(ExitReason::Killed),
+        }
+        if self.exit.is_some() {
+            let now = Instant::now();
+            self.root.scope().set(0, 0, ChildState::Down, now);
+        }
+    }
+
+    /// Asks the tree to stop; see [`Stopper::stop`]. [`wait`](Self::wait) tells when it has.
+    pub fn stop(&self, cause: StopCause) {
+        self.root.ask_to_stop(cause, None);
+    }
+
+    /// A handle that stops the tree from anywhere, also from outside the runtime.
+    pub fn stopper(&self) -> Stopper {
+        Stopper {
+            root: self.root.clone(),
+        }
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Stops a tree and looks at it, from any thread: none of it needs the runtime to be alive.
+#[derive(Clone, Debug)]
+pub struct Stopper {
+    root: Arc<Incarnation>,
+}
+
+impl Stopper {
+    /// Asks the tree to stop, at any moment of its life: the start under way is called off, then
+    /// every child stops, last started first.
+    ///
+    /// With a `budget` no child is given time beyond it.
+    pub fn stop(&self, cause: StopCause, budget: Option<Duration>) {
+        if let Some(deadline) = budget.and_then(|budget| Instant::now().checked_add(budget)) {
+            _ = self.root.tree().stop_deadline.set(deadline);
+        }
+        self.root.ask_to_stop(cause, None);
+    }
+
+    /// Tells the children that are stopping to skip what is merely polite.
+    pub fn hurry(&self) {
+        self.root.tree().hurry.cancel();
+    }
+
+    /// The tree as it is now. Costs O(number of children); asks nobody.
+    pub fn snapshot(&self) -> Snapshot {
+        self.root.scope().snapshot_of(0, Instant::now())
+    }
+}
