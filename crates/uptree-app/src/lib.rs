@@ -1,1 +1,20 @@
-//! (to be written)
+//! A process as a supervision tree: signals, exit codes, the stop budget, settings and logs.
+//!
+//! [`main`] is all that a service's `main` needs. [`App`] is the root of the tree; its
+//! [`run_until`](App::run_until) is for tests and for a runtime of one's own. Everything of
+//! [`uptree_supervisor`] is here too, so that a crate with children of its own depends on this one
+//! alone.
+
+mod app;
+mod exit;
+mod logs;
+mod process;
+pub mod settings;
+mod signals;
+
+pub use app::App;
+pub use exit::{Exit, chain};
+pub use logs::LogFormat;
+pub use process::main;
+pub use settings::ProcessSettings;
+pub use uptree_supervisor::*;

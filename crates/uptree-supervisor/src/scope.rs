@@ -121,6 +121,19 @@ pub enum ChildState {
     Stuck,
 }
 
+impl fmt::Display for ChildState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Down => "down",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Ignored => "done",
+            Self::Stopping => "stopping",
+            Self::Stuck => "stuck",
+        })
+    }
+}
+
 /// A child and what is below it, at one moment.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -75,16 +75,19 @@ pub struct Tree {
     root: Arc<Incarnation>,
     task: JoinHandle<()>,
     reports: mpsc::UnboundedReceiver<Report>,
+    ended: bool,
+    /// How it ended, until that has been told.
     exit: Option<ExitReason>,
 }
 
 impl Tree {
-    /// Starts `root` as the root of a tree, which then boots by itself.
+    /// Starts `root` as the root of a tree, which then boots by itself. What
+    /// [`ChildSpec::check`] would find is not looked at.
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub(crate) fn spawn(root: ChildSpec, options: TreeOptions) -> Self {
+    pub fn spawn(root: ChildSpec, options: TreeOptions) -> Self {
         let tree = Arc::new(TreeState {
             start_timeout: options.start_timeout,
             abort_grace: options.abort_grace,
@@ -102,6 +105,7 @@ impl Tree {
             root,
             task,
             reports,
+            ended: false,
             exit: None,
         }
     }
@@ -110,13 +114,14 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// What the boot failed with; everything that had started has been stopped by then.
+    /// What the boot failed with; everything that had started has been stopped by then. A stop
+    /// during boot is no error; [`wait`](Self::wait) then completes at once.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
     pub async fn ready(&mut self) -> Result<(), BoxError> {
-        while self.exit.is_none() {
+        while !self.ended {
             match self.reports.recv().await {
                 Some(Report::Ready(_)) => {
                     let now = Instant::now();
@@ -141,7 +146,7 @@ impl Tree {
     ///
     /// Cancel safe.
     pub async fn wait(&mut self) -> Result<(), BoxError> {
-        while self.exit.is_none() {
+        while !self.ended {
             let report = self.reports.recv().await;
             self.on_end(report);
         }
@@ -153,13 +158,17 @@ impl Tree {
 
     /// Takes in anything but the first readiness.
     fn on_end(&mut self, report: Option<Report>) {
-        match report {
-            Some(Report::Gone { reason, .. }) => self.exit = Some(reason),
-            Some(Report::TaskFailed(_)) => self.task.abort(),
-            Some(Report::Ready(_)) => {}
-            None => self.exit = Some(ExitReason::Killed),
-        }
+        self.exit = match report {
+            Some(Report::Gone { reason, .. }) => Some(reason),
+            Some(Report::TaskFailed(_)) => {
+                self.task.abort();
+                None
+            }
+            Some(Report::Ready(_)) => None,
+            None => Some(ExitReason::Killed),
+        };
         if self.exit.is_some() {
+            self.ended = true;
             let now = Instant::now();
             self.root.scope().set(0, 0, ChildState::Down, now);
         }

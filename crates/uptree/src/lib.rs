@@ -1,1 +1,35 @@
-//! (to be written)
+//! Uptree boots a Tokio service the way OTP boots an application: as an ordered list of supervised
+//! children.
+//!
+//! The HTTP endpoint comes first, so that `/alive` answers at once; then the database pool; then a
+//! migrator, which must succeed before anything that needs the schema starts; then the app's own
+//! children; last `Ready`, which flips `/ready` and lets traffic in. Children are restarted, or
+//! the service stops, by OTP's strategies.
+//!
+//! This crate re-exports the others: start at [`prelude`], [`main`] and [`App`].
+//!
+//! # Features
+//!
+//! | feature | adds | default |
+//! |---|---|---|
+//! | `http` | the endpoint, its probes and its drain | yes |
+//! | `sqlite` | pool and migrator on SQLite | yes |
+//! | `postgres` | pool and migrator on Postgres | yes |
+
+pub use uptree_app::*;
+#[cfg(feature = "http")]
+pub use uptree_http as http;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use uptree_sqlx as sqlx;
+
+/// What a service's `main` and its children use.
+pub mod prelude {
+    pub use uptree_app::{
+        App, BoxError, Child, Context, Exit, IntoChild, Restart, Result, Shutdown, Starting,
+        Strategy, Supervisor, once, service, worker,
+    };
+    #[cfg(feature = "http")]
+    pub use uptree_http::{Endpoint, HttpSettings, Problem, Ready};
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub use uptree_sqlx::{DatabaseSettings, Migrator, Repo};
+}

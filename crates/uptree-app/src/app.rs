@@ -1,0 +1,206 @@
+//! The root of a process's tree.
+
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use uptree_supervisor::{
+    BoxError, ChildSpec, Event, EventKind, ExitReason, Fault, IntoChild, Log, Lost, Observer,
+    StopCause, Stopper, Strategy, Supervisor, Tree, TreeError, TreeOptions,
+};
+
+use crate::{Exit, chain};
+
+/// A service: an ordered list of children under a root supervisor.
+///
+/// Given to [`main`](crate::main), which runs it as the process.
+///
+/// # Examples
+///
+/// In a test, with a runtime of one's own:
+///
+/// ```
+/// use uptree_app::{App, Context, Result, worker};
+///
+/// async fn tick((): (), cx: Context) -> Result {
+///     cx.shutdown().await;
+///     Ok(())
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let app = App::new("clock").child(worker("ticker", (), tick));
+/// let exit = app.run_until(async { /* the moment to stop */ }).await;
+/// assert_eq!(exit.code(), 0);
+/// # }
+/// ```
+#[must_use = "an app does nothing until it is run"]
+#[derive(Debug)]
+pub struct App {
+    root: Supervisor,
+}
+
+impl App {
+    /// An app without children. Its id is the first part of every path.
+    pub fn new(id: &'static str) -> Self {
+        let root = Supervisor::new(id);
+        Self { root }
+    }
+
+    /// Adds a child to the end of the list.
+    pub fn child(mut self, child: impl IntoChild) -> Self {
+        self.root = self.root.child(child);
+        self
+    }
+
+    /// Adds children to the end of the list.
+    pub fn children(mut self, children: impl IntoIterator<Item = impl IntoChild>) -> Self {
+        self.root = self.root.children(children);
+        self
+    }
+
+    /// Says who is restarted with a child that failed. Defaults to [`Strategy::OneForOne`].
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.root = self.root.strategy(strategy);
+        self
+    }
+
+    /// Allows `max_restarts` within any `max_seconds`; one more and the process exits with 2.
+    /// Defaults to 3 in 5 s.
+    pub fn intensity(mut self, max_restarts: usize, max_seconds: Duration) -> Self {
+        self.root = self.root.intensity(max_restarts, max_seconds);
+        self
+    }
+
+    /// Boots, runs until `stop` completes or the tree ends, and stops in order.
+    ///
+    /// It takes no signals, sets up no logs and ends no process: that is what
+    /// [`main`](crate::main) adds.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it kills the tree.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Exit {
+        let root = self.into_root();
+        if let Some(exit) = refusal(&root.check(), &[]) {
+            return exit;
+        }
+        let mut running = Running::spawn(root, TreeOptions::default(), || ());
+        let stopper = running.stopper();
+        let asked = async {
+            stop.await;
+            stopper.stop(StopCause::Shutdown, None);
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            biased;
+            exit = running.wait() => exit,
+            () = asked => unreachable!("it is pending"),
+        }
+    }
+
+    pub(crate) fn into_root(self) -> ChildSpec {
+        self.root.into_child()
+    }
+}
+
+/// The end of a process that must not start, if something is wrong with it: all of it at once.
+pub(crate) fn refusal(faults: &[Fault], settings: &[BoxError]) -> Option<Exit> {
+    let settings = settings.iter().map(|error| chain(&**error));
+    let faults = faults.iter().map(|fault| chain(fault));
+    let all: Vec<_> = settings.chain(faults).collect();
+    (!all.is_empty()).then(|| Exit::failed(Exit::BOOT, all.join("\n")))
+}
+
+/// A tree that runs, and what is kept of it for the end.
+pub(crate) struct Running {
+    tree: Tree,
+    keeper: Arc<Keeper>,
+}
+
+impl Running {
+    /// Starts the tree. `ending` is called when it begins to end without being asked to.
+    pub(crate) fn spawn(
+        root: ChildSpec,
+        mut options: TreeOptions,
+        ending: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        let keeper = Arc::new(Keeper {
+            ending: Box::new(ending),
+            lost: Mutex::default(),
+        });
+        options.observer = keeper.clone();
+        let tree = Tree::spawn(root, options);
+        Self { tree, keeper }
+    }
+
+    pub(crate) fn stopper(&self) -> Stopper {
+        self.tree.stopper()
+    }
+
+    /// Completes when the tree has ended.
+    pub(crate) async fn wait(&mut self) -> Exit {
+        let exit = match self.tree.ready().await {
+            Err(error) => failure(Exit::BOOT, &error),
+            Ok(()) => match self.tree.wait().await {
+                Err(error) => failure(Exit::GAVE_UP, &error),
+                Ok(()) => Exit::clean(),
+            },
+        };
+        self.keeper.with_losses(exit)
+    }
+}
+
+fn failure(code: u8, error: &BoxError) -> Exit {
+    let stuck = matches!(error.downcast_ref(), Some(TreeError::Stuck { .. }));
+    let code = if stuck { Exit::OVERRUN } else { code };
+    Exit::failed(code, chain(&**error))
+}
+
+/// Logs every event, and keeps what the exit depends on.
+struct Keeper {
+    ending: Box<dyn Fn() + Send + Sync>,
+    lost: Mutex<Vec<(String, Lost)>>,
+}
+
+impl Keeper {
+    /// A clean stop that lost accepted work is not clean.
+    fn with_losses(&self, exit: Exit) -> Exit {
+        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        if lost.is_empty() {
+            return exit;
+        }
+        let code = match exit.code() {
+            Exit::CLEAN => Exit::OVERRUN,
+            code => code,
+        };
+        let losses = lost
+            .iter()
+            .map(|(path, lost)| format!("error: {path}: {lost}"));
+        let all: Vec<_> = exit
+            .failure()
+            .map(str::to_owned)
+            .into_iter()
+            .chain(losses)
+            .collect();
+        Exit::failed(code, all.join("\n"))
+    }
+}
+
+impl Observer for Keeper {
+    fn observe(&self, event: &Event<'_>) {
+        Log.observe(event);
+        match &event.kind {
+            EventKind::Ending if event.is_root() => (self.ending)(),
+            EventKind::ShutdownError(reason) | EventKind::Terminated(reason) => {
+                if let Some(lost) = ExitReason::lost(reason) {
+                    let mut all = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+                    all.push((event.path().to_string(), lost.clone()));
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! How a process ends: a documented code, and on failure one readable chain on stderr.
+
+use std::{
+    error::Error,
+    fmt,
+    process::{ExitCode, Termination},
+};
+
+use uptree_supervisor::Help;
+
+/// The end of a process.
+///
+/// | code | means |
+/// |---|---|
+/// | 0 | it stopped in order, also during boot |
+/// | 1 | it did not boot: settings, a child's start |
+/// | 2 | it gave up restarting |
+/// | 3 | the stop took too long, or a child is stuck, or accepted work was lost |
+/// | 130 | forced: the third signal |
+///
+/// As the result of `main` it prints the failure to stderr.
+#[derive(Debug)]
+#[must_use = "return it from `main`"]
+pub struct Exit {
+    code: u8,
+    failure: Option<String>,
+}
+
+impl Exit {
+    pub(crate) const CLEAN: u8 = 0;
+    pub(crate) const BOOT: u8 = 1;
+    pub(crate) const GAVE_UP: u8 = 2;
+    pub(crate) const OVERRUN: u8 = 3;
+    pub(crate) const FORCED: u8 = 130;
+
+    pub(crate) fn clean() -> Self {
+        Self {
+            code: Self::CLEAN,
+            failure: None,
+        }
+    }
+
+    pub(crate) fn failed(code: u8, failure: impl Into<String>) -> Self {
+        Self {
+            code,
+            failure: Some(failure.into()),
+        }
+    }
+
+    /// The exit code.
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// What is printed to stderr; `None` for a clean stop.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+}
+
+impl Termination for Exit {
+    fn report(self) -> ExitCode {
+        if let Some(failure) = self.failure {
+            eprintln!("{failure}");
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+/// Writes an error with its causes and remedies, a line each, no text twice:
+///
+/// ```text
+/// error: service/repo did not start
+///   caused by: not ready within 60s
+///   caused by: cannot reach postgres://app@db:5432/shop: connection refused
+///   help: is the server running?
+/// ```
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut chain = Chain::default();
+    chain.add(error);
+    chain.to_string()
+}
+
+#[derive(Default)]
+struct Chain {
+    texts: Vec<String>,
+    remedies: Vec<String>,
+}
+
+impl Chain {
+    fn add(&mut self, error: &(dyn Error + 'static)) {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(help) = error.downcast_ref::<Help>() {
+                let remedy = help.remedy().to_owned();
+                if !self.remedies.contains(&remedy) {
+                    self.remedies.push(remedy);
+                }
+            }
+            // Some errors print their cause as well as give it.
+            let text = error.to_string();
+            match self.texts.last_mut() {
+                Some(before) if before.contains(&text) => {}
+                _ => self.texts.push(text),
+            }
+            next = error.source();
+        }
+    }
+}
+
+impl fmt::Display for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, text) in self.texts.iter().enumerate() {
+            let label = if n == 0 { "error" } else { "\n  caused by" };
+            write!(f, "{label}: {}", text.replace('\n', "\n    "))?;
+        }
+        for remedy in &self.remedies {
+            write!(f, "\n  help: {}", remedy.replace('\n', "\n    "))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Link {
+        text: &'static str,
+        source: Option<Box<dyn Error + Send + Sync>>,
+    }
+
+    #[test]
+    fn a_cause_that_its_error_prints_too_stands_once_and_remedies_come_last() {
+        let cause = uptree_supervisor::help("no such file", "create it");
+        let middle = Link {
+            text: "cannot open x: no such file",
+            source: Some(cause),
+        };
+        let top = Link {
+            text: "app/x did not start",
+            source: Some(middle.into()),
+        };
+        assert_eq!(
+            chain(&top),
+            "error: app/x did not start\n  caused by: cannot open x: no such file\n  help: create it"
+        );
+    }
+}

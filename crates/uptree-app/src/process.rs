@@ -1,0 +1,242 @@
+//! `main`: the whole life of a process, from its settings to its exit code.
+//!
+//! The main thread is an onlooker: it owns the signals, the stop budget and the end. The tree runs
+//! on the runtime's threads, so that a process whose workers are all blocked still takes its
+//! signals, keeps its budget and ends with the right code.
+
+use std::{
+    sync::mpsc::{self, RecvTimeoutError, Sender},
+    time::{Duration, Instant},
+};
+
+use clap::{Args, Command, FromArgMatches};
+use uptree_supervisor::{BoxError, ChildSpec, StopCause, Stopper, TreeOptions, help};
+
+use crate::{
+    App, Exit, ProcessSettings,
+    app::{Running, refusal},
+    logs,
+    settings::{self, Read},
+    signals::Taken,
+};
+
+/// How long after the stop budget the process waits for the tree to tell of its own end.
+const TO_REPORT: Duration = Duration::from_millis(500);
+
+/// Runs a service: reads its settings, builds its tree with `build`, boots it, and stops it in
+/// order at SIGTERM or SIGINT.
+///
+/// - Signals are taken before anything else. The first one stops the tree in order; during boot it
+///   calls off the start under way. The second skips the drain delay. The third ends the process
+///   at once.
+/// - `S` is what the service takes, as flags and environment variables; [`ProcessSettings`] are
+///   added to it, and `--help` shows them all. Every bad value is told, together with everything
+///   that the children's constructors found wrong, before the first child starts.
+/// - Logs go to stdout, and a failure, as one readable chain, to stderr.
+/// - The stop has a budget: `STOP_BUDGET`, or what the children's own timeouts come to. When it is
+///   used up the process exits with 3 and names the children that are still running, also if every
+///   worker thread is blocked.
+///
+/// [`Exit`] lists the exit codes.
+///
+/// # Panics
+///
+/// If `build` does.
+///
+/// # Examples
+///
+/// ```no_run
+/// use uptree_app::{App, Context, Exit, Result, worker};
+///
+/// #[derive(clap::Args)]
+/// struct Settings {
+///     /// What to say
+///     #[arg(long, env, default_value = "tick")]
+///     word: String,
+/// }
+///
+/// async fn tick(word: String, cx: Context) -> Result {
+///     println!("{word}");
+///     cx.shutdown().await;
+///     Ok(())
+/// }
+///
+/// fn main() -> Exit {
+///     uptree_app::main(|s: Settings| App::new("clock").child(worker("ticker", s.word, tick)))
+/// }
+/// ```
+pub fn main<S: Args>(build: impl FnOnce(S) -> App) -> Exit {
+    let (tell, told) = mpsc::channel();
+    let signals = {
+        let tell = tell.clone();
+        Taken::take(move |name| tell.send(Told::Signal(name)).is_ok())
+    };
+    let _signals = match signals {
+        Ok(taken) => taken,
+        Err(error) => return Exit::failed(Exit::BOOT, format!("error: no signals: {error}")),
+    };
+    let (root, settings) = match prepare(build) {
+        Ok(prepared) => prepared,
+        Err(exit) => return exit,
+    };
+    logs::init(settings.log_format, &settings.log_filter);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return Exit::failed(Exit::BOOT, format!("error: no runtime: {error}")),
+    };
+    let budget = settings
+        .stop_budget
+        .or(root.stop_budget())
+        .unwrap_or_default();
+    tracing::info!(child = root.id(), stop_budget = ?budget, "booting");
+    let stopper = run(root, &settings, &runtime, tell);
+    let exit = watch(&stopper, budget, &told);
+    // Without waiting: a blocked worker would hold up the end, and the tree is gone.
+    runtime.shutdown_background();
+    exit
+}
+
+/// Reads the settings and builds the tree: nothing is started yet.
+fn prepare<S: Args>(build: impl FnOnce(S) -> App) -> Result<(ChildSpec, ProcessSettings), Exit> {
+    let words: Vec<_> = std::env::args_os().collect();
+    let name = words.first().map(std::path::Path::new);
+    let name = name
+        .and_then(|path| path.file_stem()?.to_str())
+        .unwrap_or("service");
+    let command = S::augment_args(Command::new(name.to_owned()));
+    let command = ProcessSettings::augment_args(command);
+    let (matches, bad) = match settings::read(command, words) {
+        Read::Matches(matches, bad) => (matches, bad),
+        Read::Stop(bad, error) => return Err(stopped(&bad, &error)),
+    };
+    let mut bad: Vec<BoxError> = bad.into_iter().map(BoxError::from).collect();
+    let parsed = S::from_arg_matches(&matches)
+        .and_then(|own| Ok((own, ProcessSettings::from_arg_matches(&matches)?)));
+    let (own, process) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return Err(stopped(&[], &error)),
+    };
+    let root = build(own).into_root();
+    if process.stop_budget.or(root.stop_budget()).is_none() {
+        let error = "STOP_BUDGET: a child's stop has no limit of its own";
+        let remedy = "set STOP_BUDGET, or give the child a `Shutdown::Timeout`";
+        bad.push(help(error, remedy));
+    }
+    match refusal(&root.check(), &bad) {
+        Some(exit) => Err(exit),
+        None => Ok((root, process)),
+    }
+}
+
+/// `--help` is an answer, anything else a failure.
+fn stopped(bad: &[settings::BadSetting], error: &clap::Error) -> Exit {
+    if !error.use_stderr() {
+        _ = error.print();
+        return Exit::clean();
+    }
+    let bad = bad.iter().map(|bad| format!("error: {bad}"));
+    let mut lines: Vec<_> = bad.collect();
+    lines.push(error.to_string().trim_end().to_owned());
+    Exit::failed(Exit::BOOT, lines.join("\n"))
+}
+
+/// What the main thread is told.
+enum Told {
+    Signal(&'static str),
+    /// The tree begins to end without being asked to.
+    Ending,
+    Ended(Exit),
+}
+
+fn run(
+    root: ChildSpec,
+    settings: &ProcessSettings,
+    runtime: &tokio::runtime::Runtime,
+    tell: Sender<Told>,
+) -> Stopper {
+    let mut options = TreeOptions::default();
+    options.start_timeout = settings.start_timeout;
+    let _in_runtime = runtime.enter();
+    let ending = {
+        let tell = tell.clone();
+        // The main thread listens for as long as the tree lives.
+        move || drop(tell.send(Told::Ending))
+    };
+    let mut running = Running::spawn(root, options, ending);
+    let stopper = running.stopper();
+    runtime.spawn(async move {
+        let exit = running.wait().await;
+        drop(tell.send(Told::Ended(exit)));
+    });
+    stopper
+}
+
+/// Waits for the end, and takes signals and the budget's end meanwhile.
+fn watch(stopper: &Stopper, budget: Duration, told: &mpsc::Receiver<Told>) -> Exit {
+    let mut signals = 0;
+    let mut deadline: Option<Instant> = None;
+    let mut begin_to_stop = || *deadline.get_or_insert_with(|| Instant::now() + budget + TO_REPORT);
+    let mut limit = None;
+    loop {
+        let next = match limit {
+            None => told.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(limit) => {
+                told.recv_timeout(Instant::saturating_duration_since(&limit, Instant::now()))
+            }
+        };
+        match next {
+            Ok(Told::Ended(exit)) => return exit,
+            Ok(Told::Ending) => limit = Some(begin_to_stop()),
+            Ok(Told::Signal(name)) => {
+                signals += 1;
+                match signals {
+                    1 => {
+                        tracing::info!(budget = ?budget, "{name}: stopping");
+                        limit = Some(begin_to_stop());
+                        stopper.stop(StopCause::Shutdown, Some(budget));
+                    }
+                    2 => {
+                        tracing::warn!("{name} again: the drain is skipped");
+                        stopper.hurry();
+                    }
+                    _ => return Exit::failed(Exit::FORCED, forced(name, stopper)),
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                return Exit::failed(Exit::OVERRUN, overrun(budget, stopper));
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Exit::failed(Exit::OVERRUN, "error: the runtime is gone");
+            }
+        }
+    }
+}
+
+fn forced(name: &str, stopper: &Stopper) -> String {
+    format!(
+        "error: forced to end by a third {name}{}",
+        still_up(stopper)
+    )
+}
+
+fn overrun(budget: Duration, stopper: &Stopper) -> String {
+    let help = "raise STOP_BUDGET, or give these children less to do at a stop";
+    format!(
+        "error: the stop took longer than its budget of {budget:?}{}\n  help: {help}",
+        still_up(stopper)
+    )
+}
+
+fn still_up(stopper: &Stopper) -> String {
+    let up = stopper.snapshot().up();
+    let lines = up.iter().map(|(path, state, age)| {
+        format!(
+            "\n  still there: {path}, {state} for {:.1} s",
+            age.as_secs_f64()
+        )
+    });
+    lines.collect()
+}

@@ -1,0 +1,338 @@
+//! Settings: value parsers, and a reader that finds every bad value, not just the first.
+//!
+//! A setting is a flag and an environment variable, declared with `clap`. A secret one, which is
+//! one with `hide_env_values`, is also read from the file that `NAME_FILE` names.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fmt,
+    time::Duration,
+};
+
+use clap::{
+    Arg, ArgMatches, Command,
+    builder::{Resettable, ValueParser},
+    parser::ValueSource,
+};
+
+use crate::LogFormat;
+
+/// What every process takes, beside the settings of its own.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Process")]
+#[non_exhaustive]
+pub struct ProcessSettings {
+    /// How long a child may take to start, counted from its last progress
+    #[arg(long, env, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub start_timeout: Duration,
+
+    /// How long a stop may take before the process exits with 3 [default: what the children need]
+    #[arg(long, env, value_name = "TIME", value_parser = duration)]
+    pub stop_budget: Option<Duration>,
+
+    /// How log lines look
+    #[arg(long, env, value_name = "FORMAT", value_enum, default_value_t)]
+    pub log_format: LogFormat,
+
+    /// Which log lines to print, in tracing-subscriber's syntax
+    #[arg(
+        long = "rust-log",
+        env = "RUST_LOG",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
+    #[arg(value_parser = log_filter)]
+    pub log_filter: String,
+}
+
+/// A value parser for a length of time: `500ms`, `60s`, `2m`, `1h 30m`.
+///
+/// # Errors
+///
+/// What it takes, if it is none.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// assert_eq!(uptree_app::settings::duration("1500ms"), Ok(Duration::from_millis(1500)));
+/// assert!(uptree_app::settings::duration("soon").unwrap_err().contains("500ms"));
+/// ```
+pub fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|_| "takes a length of time, such as 500ms, 60s or 2m".to_owned())
+}
+
+/// A value parser for a number of bytes: `65536`, `64KiB`, `1MiB`, `1GiB`.
+///
+/// # Errors
+///
+/// What it takes, if it is none.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(uptree_app::settings::byte_size("1MiB"), Ok(1 << 20));
+/// assert!(uptree_app::settings::byte_size("a lot").unwrap_err().contains("64KiB"));
+/// ```
+pub fn byte_size(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let factor = match text[digits.len()..].trim() {
+        "" | "B" => Some(1),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        "GiB" => Some(1 << 30),
+        _ => None,
+    };
+    let number: Option<usize> = digits.parse().ok();
+    number
+        .zip(factor)
+        .and_then(|(number, factor)| number.checked_mul(factor))
+        .ok_or_else(|| "takes a number of bytes, such as 65536, 64KiB or 1MiB".to_owned())
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    let filter = tracing_subscriber::EnvFilter::builder().parse(text);
+    filter
+        .map(|_| text.to_owned())
+        .map_err(|error| format!("takes a filter, such as info or warn,my_service=debug: {error}"))
+}
+
+/// A setting that cannot be used.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct BadSetting(String);
+
+impl fmt::Display for BadSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadSetting {}
+
+/// What came of reading the command line and the environment.
+pub(crate) enum Read {
+    /// All is well, or some of it is not: then defaults stand in for the bad values, so that what
+    /// depends on the settings can be checked all the same, and reported with them.
+    Matches(ArgMatches, Vec<BadSetting>),
+    /// Not even defaults help; or `--help` was asked for.
+    Stop(Vec<BadSetting>, clap::Error),
+}
+
+/// Reads `command`'s arguments from `words` (the first is the program) and the environment.
+pub(crate) fn read(command: Command, words: Vec<OsString>) -> Read {
+    let mut bad = Vec::new();
+    let command = with_secret_files(command, &mut bad);
+    // First as mere text: it tells what was given, and fails for unknown flags and `--help`.
+    let as_text = |arg: Arg| match arg.get_action().takes_values() {
+        true => arg.value_parser(ValueParser::os_string()).required(false),
+        false => arg,
+    };
+    let texts = command.clone().mut_args(as_text);
+    let texts = match texts.try_get_matches_from(words.clone()) {
+        Ok(texts) => texts,
+        Err(error) => return Read::Stop(bad, error),
+    };
+    let mut unusable: Vec<Arg> = Vec::new();
+    for arg in command.get_arguments() {
+        let id = arg.get_id().as_str();
+        let Ok(Some(text)) = texts.try_get_one::<OsString>(id) else {
+            continue;
+        };
+        let given = texts.value_source(id) != Some(ValueSource::DefaultValue);
+        if let Err(complaint) = parse_alone(arg, text)
+            && (given || is_secret(arg))
+        {
+            bad.push(BadSetting(complain(arg, text, &complaint)));
+            unusable.push(arg.clone());
+        }
+    }
+    let is_unusable = |arg: &Arg| unusable.iter().any(|bad| bad.get_id() == arg.get_id());
+    let command = command.mut_args(|arg| match is_unusable(&arg) {
+        true => arg.env(Resettable::Reset),
+        false => arg,
+    });
+    match command.try_get_matches_from(without(words, &unusable)) {
+        Ok(matches) => Read::Matches(matches, bad),
+        Err(error) => Read::Stop(bad, error),
+    }
+}
+
+fn is_secret(arg: &Arg) -> bool {
+    arg.is_hide_env_values_set()
+}
+
+/// Lets each secret setting `NAME` be given in a file that `NAME_FILE` names.
+fn with_secret_files(command: Command, bad: &mut Vec<BadSetting>) -> Command {
+    command.mut_args(|arg| {
+        let name = arg.get_env().and_then(OsStr::to_str).map(str::to_owned);
+        let Some(name) = name.filter(|_| is_secret(&arg)) else {
+            return arg;
+        };
+        let file_name = format!("{name}_FILE");
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        let arg = arg.help(format!("{help} [or in the file that {file_name} names]"));
+        let Some(path) = std::env::var_os(&file_name) else {
+            return arg;
+        };
+        if std::env::var_os(&name).is_some() {
+            let both = format!("{name}, {file_name}: both are set; set one of them");
+            bad.push(BadSetting(both));
+            return arg;
+        }
+        match std::fs::read_to_string(&path) {
+            Ok(secret) => {
+                let secret = secret.trim_end_matches(['\r', '\n']).to_owned();
+                arg.default_value(secret).hide_default_value(true)
+            }
+            Err(error) => {
+                let path = path.display();
+                bad.push(BadSetting(format!(
+                    "{file_name}: cannot read {path}: {error}"
+                )));
+                arg
+            }
+        }
+    })
+}
+
+/// What `arg`'s own parser says of `text`.
+fn parse_alone(arg: &Arg, text: &OsStr) -> Result<(), clap::Error> {
+    let mut word = OsString::from("--value=");
+    word.push(text);
+    let alone = Arg::new("value")
+        .long("value")
+        .value_parser(arg.get_value_parser().clone());
+    let command = Command::new("alone").no_binary_name(true).arg(alone);
+    command.try_get_matches_from([word]).map(drop)
+}
+
+/// Names the variable, shows the value unless it is secret, and says what it takes.
+fn complain(arg: &Arg, text: &OsStr, complaint: &clap::Error) -> String {
+    let flag = arg.get_long().map(|long| format!("--{long}"));
+    let variable = arg.get_env().map(|name| name.display().to_string());
+    let name = match (variable, flag) {
+        (Some(variable), Some(flag)) => format!("{variable} ({flag})"),
+        (variable, flag) => variable
+            .or(flag)
+            .unwrap_or_else(|| arg.get_id().to_string()),
+    };
+    let shown = match is_secret(arg) {
+        true => String::new(),
+        false => format!(" {:?}", text.display().to_string()),
+    };
+    let possible: Vec<_> = arg.get_possible_values();
+    let why = match (std::error::Error::source(complaint), possible.is_empty()) {
+        (Some(source), _) => source.to_string(),
+        (None, false) => {
+            let names: Vec<_> = possible
+                .iter()
+                .map(clap::builder::PossibleValue::get_name)
+                .collect();
+            format!("takes {}", names.join(" or "))
+        }
+        (None, true) => "takes a value".into(),
+    };
+    format!("{name}:{shown} {why}")
+}
+
+/// The words without those that set one of `args`.
+fn without(words: Vec<OsString>, args: &[Arg]) -> Vec<OsString> {
+    let flags: Vec<String> = args
+        .iter()
+        .filter_map(|arg| arg.get_long().map(|long| format!("--{long}")))
+        .collect();
+    let mut kept = Vec::new();
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let text = word.to_str().unwrap_or_default();
+        if flags.iter().any(|flag| text == flag) {
+            words.next();
+        } else if !flags.iter().any(|flag| {
+            let rest = text.strip_prefix(flag.as_str());
+            rest.is_some_and(|rest| rest.starts_with('='))
+        }) {
+            kept.push(word);
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, clap::Args)]
+    struct Sample {
+        #[arg(long, default_value = "10", value_parser = clap::value_parser!(u16).range(1..))]
+        pool_size: u16,
+        #[arg(long, default_value = "5s", value_parser = duration)]
+        delay: Duration,
+        #[arg(
+            long,
+            hide_env_values = true,
+            env = "UPTREE_TEST_URL",
+            default_value = "x:"
+        )]
+        #[arg(value_parser = |text: &str| text.contains(':').then(|| text.to_owned()).ok_or("takes a URL"))]
+        url: String,
+    }
+
+    fn read_words(words: &[&str]) -> (Option<ArgMatches>, Vec<String>) {
+        let command = <Sample as clap::Args>::augment_args(Command::new("sample"));
+        let words = ["sample"].iter().chain(words).map(OsString::from).collect();
+        match read(command, words) {
+            Read::Matches(matches, bad) => {
+                (Some(matches), bad.iter().map(ToString::to_string).collect())
+            }
+            Read::Stop(_, error) => (None, vec![error.kind().to_string()]),
+        }
+    }
+
+    #[test]
+    fn every_bad_value_is_found_and_its_default_stands_in() {
+        let (matches, bad) = read_words(&["--pool-size", "abc", "--delay=soon"]);
+        assert_eq!(
+            bad,
+            [
+                "--pool-size: \"abc\" invalid digit found in string",
+                "--delay: \"soon\" takes a length of time, such as 500ms, 60s or 2m",
+            ]
+        );
+        let matches = matches.expect("defaults stand in");
+        assert_eq!(matches.get_one("pool_size"), Some(&10_u16));
+        assert_eq!(matches.get_one("delay"), Some(&Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn good_values_are_taken() {
+        let (matches, bad) = read_words(&["--pool-size", "3"]);
+        assert_eq!(bad, [""; 0]);
+        assert_eq!(
+            matches.and_then(|it| it.get_one("pool_size").copied()),
+            Some(3_u16)
+        );
+    }
+
+    #[test]
+    fn a_secret_value_is_not_shown() {
+        let (_, bad) = read_words(&["--url", "hunter2"]);
+        assert_eq!(bad, ["UPTREE_TEST_URL (--url): takes a URL"]);
+    }
+
+    #[test]
+    fn an_unknown_flag_stops() {
+        let (matches, _) = read_words(&["--poolsize", "3"]);
+        assert!(matches.is_none());
+    }
+
+    #[test]
+    fn byte_sizes() {
+        let sizes = ["7", "7B", "2KiB", "1 MiB", "1GiB", "1MB", "", "KiB", "-1"];
+        let read = sizes.map(|text| byte_size(text).ok());
+        let expected = [Some(7), Some(7), Some(2048), Some(1 << 20), Some(1 << 30)];
+        assert_eq!(read[..5], expected);
+        assert_eq!(read[5..], [None; 4]);
+    }
+}

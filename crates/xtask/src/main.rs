@@ -1,0 +1,58 @@
+//! The project's own commands. `cargo xtask --help` lists them.
+//!
+//! This is the one place that knows the tools; a file for each command.
+
+mod bench;
+mod ci;
+mod needs;
+mod step;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "The project's own commands"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run every test, after making sure of what the tests need
+    ///
+    /// Tests of databases start servers of their own from the installed programs. On Debian and
+    /// Ubuntu, as root, what is missing is installed; elsewhere this says what to install and which
+    /// tests are skipped without it.
+    Test {
+        /// Run only tests with one of these in their names, and no doc tests
+        filters: Vec<String>,
+    },
+    /// Run what CI runs: formatting, lints, docs, dependencies, tests
+    Ci,
+    /// Measure against bare tokio and write `target/bench/supervision.json`
+    Bench {
+        /// Handed to the benchmarks
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Test { filters } => test::run(&filters),
+        Command::Ci => ci::run(),
+        Command::Bench { args } => bench::run(&args),
+    };
+    if let Err(error) = result {
+        step::failed(&error);
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}

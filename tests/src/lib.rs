@@ -1,0 +1,58 @@
+//! What the tests of real databases and real processes share.
+//!
+//! | | |
+//! |---|---|
+//! | [`Postgres`] | a Postgres server of the test's own, gone when the test is |
+//! | [`Service`] | one of the examples' binaries: spawned, signalled, waited for, read line by line |
+//! | [`http`] | a blocking HTTP/1.1 client: single requests, kept connections, raw bytes |
+//! | [`free_addr`] | an address that nothing listens on, and no other test is given |
+//! | [`eventually`] | tries again until a value is there, or the time is up |
+//!
+//! All of it blocks, and all of it fails the test by panicking with what it saw; only the HTTP
+//! client answers with a `Result`, because a refused connection is often what a test wants to see.
+//! `cargo xtask test` builds the binaries and installs the servers that tests need; after a change
+//! to an example, `cargo build -p service` does the first.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use uptree_tests::{Ended, Postgres, Service, Signal, eventually, free_addr, http};
+//!
+//! // #[test]
+//! fn a_reading_is_stored() {
+//!     let Some(postgres) = Postgres::start() else { return };
+//!     let url = postgres.create_database("readings");
+//!     let addr = free_addr();
+//!     let envs = [("ADDR", addr.to_string()), ("DATABASE_URL", url)];
+//!     let mut service = Service::spawn("service", envs);
+//!
+//!     // Until the endpoint listens, the request is refused and tried again.
+//!     let alive = eventually(Duration::from_secs(5), || http::get(addr, "/alive").ok());
+//!     assert_eq!(alive.status, 200);
+//!     service.wait_for_line(|line| line.contains("service/ready"), Duration::from_secs(10));
+//!     let reading = r#"{"sensor": "attic", "value": 21.5}"#;
+//!     let answer = http::post_json(addr, "/readings", reading).unwrap();
+//!     assert_eq!(answer.status, 202, "{}", answer.text());
+//!
+//!     service.signal(Signal::TERM);
+//!     assert_eq!(service.wait(Duration::from_secs(5)), Ended::Code(0), "{}", service.stderr());
+//!     assert_eq!(postgres.psql("readings", "SELECT count(*) FROM readings"), "1");
+//! }
+//! ```
+
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "a harness fails its test by panicking"
+)]
+
+mod eventually;
+mod folders;
+pub mod http;
+mod port;
+mod postgres;
+mod process;
+
+pub use eventually::eventually;
+pub use port::free_addr;
+pub use postgres::Postgres;
+pub use process::{Ended, Service, binary, command};
+pub use rustix::process::Signal;
