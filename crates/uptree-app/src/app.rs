@@ -1,14 +1,10 @@
 //! The root of a process's tree.
 
-use std::{
-    future::Future,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use uptree_supervisor::{
-    BoxError, ChildSpec, Event, EventKind, ExitReason, Fault, IntoChild, Log, Lost, Observer,
-    StopCause, Stopper, Strategy, Supervisor, Tree, TreeError, TreeOptions,
+    BoxError, ChildSpec, Event, EventKind, Fault, IntoChild, Log, Observer, StopCause, Stopper,
+    Strategy, Supervisor, Tree, TreeError, TreeOptions,
 };
 
 use crate::{Exit, chain};
@@ -114,10 +110,10 @@ pub(crate) fn refusal(faults: &[Fault], settings: &[BoxError]) -> Option<Exit> {
     (!all.is_empty()).then(|| Exit::failed(Exit::BOOT, all.join("\n")))
 }
 
-/// A tree that runs, and what is kept of it for the end.
+/// A tree that runs.
 pub(crate) struct Running {
     tree: Tree,
-    keeper: Arc<Keeper>,
+    root: ChildSpec,
 }
 
 impl Running {
@@ -127,13 +123,11 @@ impl Running {
         mut options: TreeOptions,
         ending: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        let keeper = Arc::new(Keeper {
+        options.observer = Arc::new(Onlooker {
             ending: Box::new(ending),
-            lost: Mutex::default(),
         });
-        options.observer = keeper.clone();
-        let tree = Tree::spawn(root, options);
-        Self { tree, keeper }
+        let tree = Tree::spawn(root.clone(), options);
+        Self { tree, root }
     }
 
     pub(crate) fn stopper(&self) -> Stopper {
@@ -149,7 +143,7 @@ impl Running {
                 Ok(()) => Exit::clean(),
             },
         };
-        self.keeper.with_losses(exit)
+        with_losses(exit, &self.root)
     }
 }
 
@@ -159,48 +153,34 @@ fn failure(code: u8, error: &BoxError) -> Exit {
     Exit::failed(code, chain(&**error))
 }
 
-/// Logs every event, and keeps what the exit depends on.
-struct Keeper {
-    ending: Box<dyn Fn() + Send + Sync>,
-    lost: Mutex<Vec<(String, Lost)>>,
-}
-
-impl Keeper {
-    /// A clean stop that lost accepted work is not clean.
-    fn with_losses(&self, exit: Exit) -> Exit {
-        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        if lost.is_empty() {
-            return exit;
-        }
-        let code = match exit.code() {
-            Exit::CLEAN => Exit::OVERRUN,
-            code => code,
-        };
-        let losses = lost
-            .iter()
-            .map(|(path, lost)| format!("error: {path}: {lost}"));
-        let all: Vec<_> = exit
-            .failure()
-            .map(str::to_owned)
-            .into_iter()
-            .chain(losses)
-            .collect();
-        Exit::failed(code, all.join("\n"))
+/// Adds the accepted work that the tree still holds: an end that loses it is not clean.
+pub(crate) fn with_losses(exit: Exit, root: &ChildSpec) -> Exit {
+    let lost = root.lost();
+    if lost.is_empty() {
+        return exit;
     }
+    let code = match exit.code() {
+        Exit::CLEAN => Exit::OVERRUN,
+        code => code,
+    };
+    let losses = lost
+        .iter()
+        .map(|(path, lost)| format!("error: {path}: {lost}"));
+    let failure = exit.failure().map(str::to_owned);
+    let all: Vec<_> = failure.into_iter().chain(losses).collect();
+    Exit::failed(code, all.join("\n"))
 }
 
-impl Observer for Keeper {
+/// Logs every event, and tells when the tree begins to end by itself.
+struct Onlooker {
+    ending: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Observer for Onlooker {
     fn observe(&self, event: &Event<'_>) {
         Log.observe(event);
-        match &event.kind {
-            EventKind::Ending if event.is_root() => (self.ending)(),
-            EventKind::ShutdownError(reason) | EventKind::Terminated(reason) => {
-                if let Some(lost) = ExitReason::lost(reason) {
-                    let mut all = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-                    all.push((event.path().to_string(), lost.clone()));
-                }
-            }
-            _ => {}
+        if matches!(event.kind, EventKind::Ending) && event.is_root() {
+            (self.ending)();
         }
     }
 }

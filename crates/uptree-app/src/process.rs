@@ -14,7 +14,7 @@ use uptree_supervisor::{BoxError, ChildSpec, StopCause, Stopper, TreeOptions, he
 
 use crate::{
     App, Exit, ProcessSettings,
-    app::{Running, refusal},
+    app::{Running, refusal, with_losses},
     logs,
     settings::{self, Read},
     signals::Taken,
@@ -92,8 +92,12 @@ pub fn main<S: Args>(build: impl FnOnce(S) -> App) -> Exit {
         .or(root.stop_budget())
         .unwrap_or_default();
     tracing::info!(child = root.id(), stop_budget = ?budget, "booting");
-    let stopper = run(root, &settings, &runtime, tell);
-    let exit = watch(&stopper, budget, &told);
+    let stopper = run(root.clone(), &settings, &runtime, tell);
+    let exit = match watch(&stopper, budget, &told) {
+        // The tree has said so itself.
+        Ending::Whole(exit) => exit,
+        Ending::Cut(exit) => with_losses(exit, &root),
+    };
     // Without waiting: a blocked worker would hold up the end, and the tree is gone.
     runtime.shutdown_background();
     exit
@@ -174,8 +178,17 @@ fn run(
     stopper
 }
 
+/// How the main thread's watch ended.
+enum Ending {
+    /// The tree has ended.
+    Whole(Exit),
+    /// The process ends while some of the tree is still there.
+    Cut(Exit),
+}
+
 /// Waits for the end, and takes signals and the budget's end meanwhile.
-fn watch(stopper: &Stopper, budget: Duration, told: &mpsc::Receiver<Told>) -> Exit {
+fn watch(stopper: &Stopper, budget: Duration, told: &mpsc::Receiver<Told>) -> Ending {
+    let cut = |code, failure| Ending::Cut(Exit::failed(code, failure));
     let mut signals = 0;
     let mut deadline: Option<Instant> = None;
     let mut begin_to_stop = || *deadline.get_or_insert_with(|| Instant::now() + budget + TO_REPORT);
@@ -188,7 +201,7 @@ fn watch(stopper: &Stopper, budget: Duration, told: &mpsc::Receiver<Told>) -> Ex
             }
         };
         match next {
-            Ok(Told::Ended(exit)) => return exit,
+            Ok(Told::Ended(exit)) => return Ending::Whole(exit),
             Ok(Told::Ending) => limit = Some(begin_to_stop()),
             Ok(Told::Signal(name)) => {
                 signals += 1;
@@ -202,14 +215,14 @@ fn watch(stopper: &Stopper, budget: Duration, told: &mpsc::Receiver<Told>) -> Ex
                         tracing::warn!("{name} again: the drain is skipped");
                         stopper.hurry();
                     }
-                    _ => return Exit::failed(Exit::FORCED, forced(name, stopper)),
+                    _ => return cut(Exit::FORCED, forced(name, stopper)),
                 }
             }
             Err(RecvTimeoutError::Timeout) => {
-                return Exit::failed(Exit::OVERRUN, overrun(budget, stopper));
+                return cut(Exit::OVERRUN, overrun(budget, stopper));
             }
             Err(RecvTimeoutError::Disconnected) => {
-                return Exit::failed(Exit::OVERRUN, "error: the runtime is gone");
+                return cut(Exit::OVERRUN, "error: the runtime is gone".to_owned());
             }
         }
     }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use uptree_core::Shutdown;
 
 use crate::{
-    BoxError, ChildSpec, Options, Result,
+    BoxError, ChildSpec, Lost, Options, Result,
     incarnation::{Incarnation, StopCause},
 };
 
@@ -67,6 +67,15 @@ pub trait Child: Send + Sync + 'static {
     /// May look at files, never at the network. Defaults to nothing.
     fn check(&self) -> Vec<BoxError> {
         Vec::new()
+    }
+
+    /// Accepted work that it still holds, asked when the process is about to end and it does not
+    /// run any more: whatever is told here is lost, and the process says so. Defaults to none.
+    ///
+    /// It is asked whichever way the child ended, also if it was killed, so it must be kept where
+    /// it outlives an incarnation: in the child's fields.
+    fn lost(&self) -> Option<Lost> {
+        None
     }
 
     /// The children of a supervisor; `None`, the default, for a worker.

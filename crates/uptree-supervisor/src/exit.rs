@@ -87,14 +87,6 @@ impl ExitReason {
             Self::Normal | Self::Shutdown => None,
         }
     }
-
-    /// The accepted work that was lost, if the child said so.
-    pub fn lost(&self) -> Option<&Lost> {
-        match self {
-            Self::Error(error) => error.downcast_ref(),
-            _ => None,
-        }
-    }
 }
 
 /// One line: the reason and, of an error, the whole chain.
@@ -143,22 +135,23 @@ impl Error for Stop {
     }
 }
 
-/// Accepted work that was lost at a stop: the process then says so and exits 3.
+/// Accepted work that is lost when the process ends: what [`Child::lost`](crate::Child::lost) tells.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{count} {what} lost")]
 pub struct Lost {
-    count: u64,
+    count: usize,
     what: &'static str,
 }
 
 impl Lost {
-    /// `count` of `what` (a plural noun, such as "readings") were accepted and are lost.
-    pub fn new(count: u64, what: &'static str) -> Self {
-        Self { count, what }
+    /// `count` of `what` (a plural noun, such as "readings") were accepted and are lost; `None` if
+    /// there are none.
+    pub fn new(count: usize, what: &'static str) -> Option<Self> {
+        (count > 0).then_some(Self { count, what })
     }
 
     /// How many.
-    pub fn count(&self) -> u64 {
+    pub fn count(&self) -> usize {
         self.count
     }
 }

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashSet, fmt, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 use uptree_core::{ChildType, Restart, Shutdown, Spec};
 
-use crate::{BoxError, Child, Fault, incarnation};
+use crate::{BoxError, Child, Fault, Lost, incarnation};
 
 /// How a child is supervised. A kind of child sets its own in [`Child::defaults`], the list
 /// overrides them with the methods of [`IntoChild`].
@@ -139,6 +139,20 @@ impl ChildSpec {
         }
     }
 
+    /// The accepted work that this child and those below it still hold, each with its path.
+    pub fn lost(&self) -> Vec<(String, Lost)> {
+        let own = self.child.lost();
+        let mut all: Vec<_> = own
+            .map(|lost| (self.id.to_string(), lost))
+            .into_iter()
+            .collect();
+        for child in self.children().unwrap_or_default() {
+            let below = child.lost().into_iter();
+            all.extend(below.map(|(path, lost)| (format!("{}/{path}", self.id), lost)));
+        }
+        all
+    }
+
     pub(crate) fn core(&self) -> Spec {
         Spec {
             restart: self.options.restart,
@@ -164,6 +178,7 @@ impl fmt::Debug for ChildSpec {
 trait Spawn: Send + Sync {
     fn spawn(self: Arc<Self>, life: Arc<incarnation::Incarnation>) -> JoinHandle<()>;
     fn check(&self) -> Vec<BoxError>;
+    fn lost(&self) -> Option<Lost>;
     fn children(&self) -> Option<&[ChildSpec]>;
 }
 
@@ -175,6 +190,10 @@ impl<C: Child> Spawn for C {
 
     fn check(&self) -> Vec<BoxError> {
         Child::check(self)
+    }
+
+    fn lost(&self) -> Option<Lost> {
+        Child::lost(self)
     }
 
     fn children(&self) -> Option<&[ChildSpec]> {
