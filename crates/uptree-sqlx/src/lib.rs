@@ -1,1 +1,54 @@
-//! (to be written)
+//! The database pool and its migrator, as children of a supervision tree.
+//!
+//! | | |
+//! |---|---|
+//! | [`Repo`] | a pool of connections: a handle, and the child that fills it |
+//! | [`Migrator`] | a child that brings the schema up to date before those after it start |
+//! | [`DatabaseSettings`] | `DATABASE_URL`, `POOL_SIZE`, `MIGRATIONS_DIR`, by flag or environment |
+//! | [`is_unavailable`], [`is_rejected`] | what an error means for whoever asked |
+//!
+//! # Features
+//!
+//! `postgres` and `sqlite`, both by default: the databases, one of which there must be. `tls`:
+//! connections by TLS, with rustls and the system's certificates; off by default, because it takes
+//! half a minute to build and a database on the same host does not need it.
+//!
+//! # How it is made
+//!
+//! What to do is decided by one pure function, `plan`, from the ledger and the files. `migrate`
+//! does it, and is the same for all databases; what a database must be able to do is the trait
+//! `session::Session`, implemented in one file a database. Nothing here knows of HTTP.
+
+#[cfg(not(any(feature = "postgres", feature = "sqlite")))]
+compile_error!("uptree-sqlx needs a database: one of its features `postgres` and `sqlite`");
+
+mod backend;
+mod classify;
+mod error;
+mod files;
+mod ledger;
+mod migrate;
+mod migrator;
+mod place;
+mod plan;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod pulse;
+mod repo;
+mod retry;
+mod session;
+mod settings;
+mod split;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod target;
+mod url;
+
+pub use backend::Backend;
+pub use classify::{is_rejected, is_unavailable};
+pub use error::{ConnectError, DriverError, MigrateError, WrongDatabase};
+pub use migrator::Migrator;
+pub use place::Place;
+pub use repo::Repo;
+pub use settings::DatabaseSettings;
+pub use url::{DatabaseUrl, UrlError};

@@ -1,0 +1,326 @@
+//! What is known of one connection: what it is told, and whether a request is in flight on it.
+//!
+//! The connection's own task ([`serve`](crate::serve)) reads the order and writes the rest; the
+//! drain does the opposite. Neither waits for the other: everything here is an atomic.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
+};
+use std::time::Duration;
+
+use atomic_waker::AtomicWaker;
+use tokio::net::TcpStream;
+
+use crate::{connections::Connections, gate::Stage};
+
+/// What a connection is told to do; only ever more, never less.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[repr(u8)]
+pub(crate) enum Order {
+    /// Serve.
+    Serve,
+    /// Say goodbye with the next response: `Connection: close`, or GOAWAY.
+    Retire,
+    /// Finish what is in flight and close; close at once if nothing is.
+    End,
+    /// Close, whatever is in flight.
+    Cut,
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    number: u64,
+    /// Opened after the last call: its requests get 503 although older connections are served.
+    late: bool,
+    all: Arc<Connections>,
+    order: AtomicU8,
+    /// Requests of the app whose response has not been handed over to the last byte.
+    in_flight: AtomicU32,
+    /// Milliseconds on [`Connections::now`]'s clock: the opening, or the end of the latest request.
+    quiet_since: AtomicU64,
+    http2: AtomicBool,
+    answered: AtomicBool,
+    /// Bytes have come since the latest request's header: another header, or the request's body.
+    heard: AtomicBool,
+    /// The latest write did not go through: the peer has yet to take what is written.
+    blocked: AtomicBool,
+    /// The connection's task, to be woken for an order.
+    pub(crate) task: AtomicWaker,
+    /// HTTP is over: the peer is sent FIN, and what it still sends is thrown away.
+    parting: AtomicBool,
+    /// The socket, once HTTP has let go of it.
+    left: Mutex<Option<TcpStream>>,
+}
+
+impl Connection {
+    pub(crate) fn new(number: u64, stage: Stage, all: Arc<Connections>) -> Self {
+        let order = if stage < Stage::Draining {
+            Order::Serve
+        } else {
+            Order::Retire
+        };
+        Self {
+            number,
+            late: stage == Stage::LastCall,
+            order: AtomicU8::new(order as u8),
+            in_flight: AtomicU32::new(0),
+            quiet_since: AtomicU64::new(all.now()),
+            http2: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+            heard: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
+            task: AtomicWaker::new(),
+            parting: AtomicBool::new(false),
+            left: Mutex::new(None),
+            all,
+        }
+    }
+
+    pub(crate) fn all(&self) -> &Connections {
+        &self.all
+    }
+
+    /// Tells the connection what to do, unless it has been told more.
+    pub(crate) fn tell(&self, order: Order) {
+        if self.order.fetch_max(order as u8, Ordering::SeqCst) < order as u8 {
+            self.task.wake();
+        }
+    }
+
+    pub(crate) fn order(&self) -> Order {
+        match self.order.load(Ordering::SeqCst) {
+            0 => Order::Serve,
+            1 => Order::Retire,
+            2 => Order::End,
+            _ => Order::Cut,
+        }
+    }
+
+    /// Lets a request in, and counts it until the guard is dropped; `None` if the gate is closed.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<InFlight> {
+        // Counted before the gate is asked: see `Gate::stage`.
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
+        let guard = InFlight {
+            connection: Arc::clone(self),
+        };
+        self.all.gate.admits(self.late).then_some(guard)
+    }
+
+    /// Whether it was opened after the last call.
+    pub(crate) fn is_late(&self) -> bool {
+        self.late
+    }
+
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::SeqCst)
+    }
+
+    /// Whether closing now would take something from the peer. To be asked by the connection's own
+    /// task: only between its polls is a write either through or blocked.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.in_flight() > 0 || self.blocked.load(Ordering::Relaxed)
+    }
+
+    /// For how long nothing has been in flight, as of now.
+    pub(crate) fn quiet_for(&self) -> Duration {
+        let since = self.quiet_since.load(Ordering::Relaxed);
+        Duration::from_millis(self.all.now().saturating_sub(since))
+    }
+
+    /// Whether a request's header has begun to come and has not ended.
+    pub(crate) fn in_header(&self) -> bool {
+        // What comes on HTTP/2 outside of requests is pings and settings.
+        self.heard.load(Ordering::Relaxed) && !self.http2() && self.in_flight() == 0
+    }
+
+    pub(crate) fn http2(&self) -> bool {
+        self.http2.load(Ordering::Relaxed)
+    }
+
+    /// Whether a response has been given on it.
+    pub(crate) fn answered(&self) -> bool {
+        self.answered.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn heard(&self, bytes: &[u8]) {
+        // No method of HTTP/1 begins like HTTP/2's preface.
+        if !self.answered() && bytes.starts_with(b"PRI") {
+            self.http2.store(true, Ordering::Relaxed);
+        }
+        self.heard.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_blocked(&self, blocked: bool) {
+        self.blocked.store(blocked, Ordering::Relaxed);
+    }
+
+    pub(crate) fn header_ended(&self, http2: bool) {
+        self.heard.store(false, Ordering::Relaxed);
+        if http2 {
+            self.http2.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes a response; says whether it is to bid farewell.
+    pub(crate) fn answering(&self) -> bool {
+        // The task may be told to retire at this moment, and looks at `answered` then: one of the
+        // two sees the other, as with the gate.
+        if !self.answered() {
+            self.answered.store(true, Ordering::SeqCst);
+        }
+        let farewell = self.order() >= Order::Retire;
+        if farewell && self.http2() {
+            self.task.wake();
+        }
+        farewell
+    }
+
+    /// Notes that HTTP is over on it.
+    pub(crate) fn part(&self) {
+        if !self.parting.swap(true, Ordering::SeqCst) {
+            self.all.parted();
+        }
+    }
+
+    pub(crate) fn is_parting(&self) -> bool {
+        self.parting.load(Ordering::SeqCst)
+    }
+
+    /// Whether nothing of it is left but to wait for the peer to close its side.
+    pub(crate) fn is_over(&self) -> bool {
+        // HTTP/2 may end before its requests notice.
+        self.is_parting() && self.in_flight() == 0
+    }
+
+    /// Takes the socket back from HTTP.
+    pub(crate) fn leave(&self, stream: TcpStream) {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
+    }
+
+    pub(crate) fn take_left(&self) -> Option<TcpStream> {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.take()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.part();
+        self.all.remove(self.number);
+    }
+}
+
+/// A request that is being answered, from its header to the last byte of its response.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    connection: Arc<Connection>,
+}
+
+impl InFlight {
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let connection = &*self.connection;
+        // What came since the header was the request's body.
+        connection.heard.store(false, Ordering::Relaxed);
+        let now = connection.all.now();
+        connection.quiet_since.store(now, Ordering::Relaxed);
+        connection.in_flight.fetch_sub(1, Ordering::SeqCst);
+        if connection.order() >= Order::End {
+            // An HTTP/2 request ends in a task of its own.
+            connection.task.wake();
+        }
+        connection.all.request_ended();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened_at(stage: Stage) -> Arc<Connection> {
+        let all = Connections::new();
+        all.gate.set(stage);
+        all.open()
+    }
+
+    #[tokio::test]
+    async fn a_request_is_in_flight_until_its_guard_is_dropped() {
+        let connection = opened_at(Stage::Open);
+        let first = connection.enter().expect("the gate is open");
+        let second = connection.enter().expect("the gate is open");
+        assert_eq!(connection.in_flight(), 2);
+        drop(first);
+        assert!(connection.is_busy());
+        drop(second);
+        assert!(!connection.is_busy());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_refused_is_not_in_flight() {
+        let connection = opened_at(Stage::Starting);
+        assert!(connection.enter().is_none());
+        assert_eq!(connection.in_flight(), 0);
+    }
+
+    #[tokio::test]
+    async fn after_the_last_call_only_old_connections_are_served() {
+        let old = opened_at(Stage::Open);
+        old.all().gate.set(Stage::LastCall);
+        assert!(old.enter().is_some());
+        assert!(old.all.open().enter().is_none());
+    }
+
+    #[tokio::test]
+    async fn an_order_is_never_taken_back() {
+        let connection = opened_at(Stage::Open);
+        connection.tell(Order::End);
+        connection.tell(Order::Retire);
+        assert_eq!(connection.order(), Order::End);
+    }
+
+    #[tokio::test]
+    async fn a_connection_opened_in_a_drain_retires_with_its_first_response() {
+        assert!(!opened_at(Stage::Open).answering());
+        assert!(opened_at(Stage::Draining).answering());
+    }
+
+    #[tokio::test]
+    async fn half_a_header_is_neither_in_flight_nor_quiet() {
+        let connection = opened_at(Stage::Open);
+        assert!(!connection.in_header(), "nothing has come yet");
+        connection.heard(b"GET / HT");
+        assert!(connection.in_header());
+        assert!(!connection.is_busy());
+        connection.header_ended(false);
+        let in_flight = connection.enter().expect("the gate is open");
+        connection.heard(b"the body");
+        assert!(!connection.in_header());
+        drop(in_flight);
+        assert!(!connection.in_header(), "the body is no header");
+    }
+
+    #[tokio::test]
+    async fn what_comes_on_an_idle_http2_connection_is_no_header() {
+        let connection = opened_at(Stage::Open);
+        connection.heard(b"PRI * HTTP/2.0");
+        assert!(!connection.in_header());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn quiet_is_counted_from_the_end_of_the_latest_request() {
+        let connection = opened_at(Stage::Open);
+        let second = Duration::from_secs(1);
+        tokio::time::advance(second).await;
+        assert_eq!(connection.quiet_for(), second);
+        drop(connection.enter());
+        assert_eq!(connection.quiet_for(), Duration::ZERO);
+        tokio::time::advance(second).await;
+        assert_eq!(connection.quiet_for(), second);
+    }
+}

@@ -1,0 +1,211 @@
+//! On paused time: connections without sockets, told from one side and looked at from the other.
+
+use std::{
+    future::{pending, poll_fn},
+    task::Poll,
+};
+
+use tokio::{task::JoinHandle, time::advance};
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const NO_DELAY: Drain = Drain {
+    delay: Duration::ZERO,
+    limit: Duration::from_secs(10),
+};
+
+fn open() -> Arc<Connections> {
+    let all = Connections::new();
+    all.gate.set(Stage::Open);
+    all
+}
+
+fn drain(all: &Arc<Connections>, drain: Drain) -> JoinHandle<Duration> {
+    let all = Arc::clone(all);
+    tokio::spawn(async move {
+        let start = Instant::now();
+        drain.run(&all, pending).await;
+        start.elapsed()
+    })
+}
+
+/// A connection without a socket; as a connection's task would, it ends as it is told.
+fn connect(all: &Arc<Connections>) -> Arc<Connection> {
+    let connection = all.open();
+    let task = Arc::downgrade(&connection);
+    tokio::spawn(poll_fn(move |cx| {
+        let Some(connection) = task.upgrade() else {
+            return Poll::Ready(());
+        };
+        connection.task.register(cx.waker());
+        match connection.order() {
+            Order::Cut => {}
+            Order::End if !connection.is_busy() => {}
+            _ => return Poll::Pending,
+        }
+        connection.part();
+        Poll::Ready(())
+    }));
+    connection
+}
+
+async fn took(drain: JoinHandle<Duration>) -> Duration {
+    drain.await.expect("a drain does not panic")
+}
+
+#[test]
+fn farewells_are_spread_evenly_over_the_delay() {
+    for (count, delay, moments) in [
+        (0, 8000, vec![]),
+        (1, 8000, vec![4000]),
+        (2, 8000, vec![2000, 6000]),
+        (4, 8000, vec![1000, 3000, 5000, 7000]),
+        (3, 0, vec![0, 0, 0]),
+    ] {
+        let delay = Duration::from_millis(delay);
+        let found = (0..count).map(|index| farewell(index, count, delay).as_millis());
+        assert_eq!(found.collect::<Vec<_>>(), moments, "{count} in {delay:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_nobody_there_no_time_passes() {
+    let all = open();
+    assert_eq!(took(drain(&all, NO_DELAY)).await, Duration::ZERO);
+    assert_eq!(all.gate.stage(), Stage::Stopping);
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_connections_are_ended_without_waiting() {
+    let all = open();
+    let idle = [connect(&all), connect(&all)];
+    advance(SECOND).await;
+    assert_eq!(took(drain(&all, NO_DELAY)).await, Duration::ZERO);
+    assert!(idle.iter().all(|one| one.order() == Order::End));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_between_two_requests_is_waited_for() {
+    let all = open();
+    let connection = connect(&all);
+    advance(10 * SECOND).await;
+    drop(connection.enter());
+    let drain = drain(&all, NO_DELAY);
+    // It is served for as long as it comes back in time, but for no longer than a second.
+    for _ in 0..4 {
+        sleep(IDLE * 9 / 10).await;
+        assert_eq!(all.gate.stage(), Stage::LastCall);
+        assert_eq!(connection.order(), Order::Retire);
+        assert!(connection.enter().is_some(), "it is served");
+    }
+    assert_eq!(took(drain).await, LAST_CALL);
+    assert_eq!(connection.order(), Order::End);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_come_back_is_idle_after_a_moment() {
+    let all = open();
+    let connection = connect(&all);
+    advance(10 * SECOND).await;
+    drop(connection.enter());
+    assert_eq!(took(drain(&all, NO_DELAY)).await, IDLE);
+    assert_eq!(connection.order(), Order::End);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_flight_is_finished() {
+    let all = open();
+    let connection = connect(&all);
+    let in_flight = connection.enter();
+    let drain = drain(&all, NO_DELAY);
+    sleep(3 * SECOND).await;
+    assert_eq!(all.gate.stage(), Stage::Stopping);
+    assert!(!drain.is_finished());
+    drop(in_flight);
+    assert_eq!(took(drain).await, 3 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_finished_within_the_limit_is_cut() {
+    let all = open();
+    let (slow, idle) = (connect(&all), connect(&all));
+    let in_flight = slow.enter();
+    advance(SECOND).await;
+    let drain = drain(&all, NO_DELAY);
+    sleep(NO_DELAY.limit * 9 / 10).await;
+    assert_eq!(slow.order(), Order::End);
+    sleep(NO_DELAY.limit / 10 + SECOND / 10).await;
+    assert_eq!((slow.order(), idle.order()), (Order::Cut, Order::End));
+    drop(in_flight);
+    assert_eq!(took(drain).await, NO_DELAY.limit + SECOND / 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_cut_is_not_waited_for() {
+    let all = open();
+    let connection = connect(&all);
+    let _stuck = connection.enter();
+    let took = took(drain(&all, NO_DELAY)).await;
+    assert_eq!(took, NO_DELAY.limit + CUT_LIMIT);
+    assert!(took < NO_DELAY.longest());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_shorter_than_the_last_call_holds() {
+    let all = open();
+    let connection = connect(&all);
+    let in_flight = connection.enter();
+    let limit = SECOND / 2;
+    let drain = drain(&all, Drain { limit, ..NO_DELAY });
+    sleep(limit + SECOND / 10).await;
+    assert_eq!(connection.order(), Order::Cut);
+    drop(in_flight);
+    assert_eq!(took(drain).await, limit + SECOND / 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn through_the_delay_each_connection_retires_at_its_moment() {
+    let all = open();
+    let connections = [connect(&all), connect(&all), connect(&all), connect(&all)];
+    let delay = 8 * SECOND;
+    let drain = drain(&all, Drain { delay, ..NO_DELAY });
+    let retired = || {
+        let retired = connections
+            .iter()
+            .filter(|one| one.order() == Order::Retire);
+        retired.count()
+    };
+    let start = Instant::now();
+    for (halves, expected) in [(1, 0), (4, 1), (8, 2), (12, 3), (15, 4)] {
+        sleep_until(start + halves * SECOND / 2).await;
+        assert_eq!(retired(), expected, "after {halves} half seconds");
+        assert_eq!(all.gate.stage(), Stage::Draining);
+        assert!(connections[0].enter().is_some(), "served as always");
+        let new = connect(&all);
+        assert_eq!(new.order(), Order::Retire, "a new one retires at once");
+        assert!(new.enter().is_some(), "and is served");
+    }
+    drop(connections);
+    assert_eq!(took(drain).await, delay);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_hurry_only_what_is_in_flight_is_waited_for() {
+    let all = open();
+    let (busy, idle) = (connect(&all), connect(&all));
+    let in_flight = busy.enter();
+    let hurry = Instant::now() + SECOND;
+    let drain = tokio::spawn({
+        let all = Arc::clone(&all);
+        let delay = 60 * SECOND;
+        let drain = Drain { delay, ..NO_DELAY };
+        async move { drain.run(&all, || sleep_until(hurry)).await }
+    });
+    sleep(SECOND + SECOND / 100).await;
+    assert_eq!(all.gate.stage(), Stage::Stopping);
+    assert_eq!((busy.order(), idle.order()), (Order::End, Order::End));
+    assert!(!drain.is_finished());
+    drop(in_flight);
+    drain.await.expect("a drain does not panic");
+}

@@ -1,0 +1,331 @@
+//! The child that listens.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::Router;
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    time::{sleep, timeout},
+};
+use uptree_app::{BoxError, Child, Context, Result, Slot, Starting, StopCause, Unavailable, help};
+
+use crate::{
+    connection::Order,
+    connections::Connections,
+    requests::Requests,
+    serve::{self, Http, Tasks},
+    settings::HttpSettings,
+};
+
+/// How many connections may wait to be accepted, as far as the system's own limit allows. tokio's
+/// 128 are few for a burst: who finds no place tries again after a second.
+const BACKLOG: u32 = 4096;
+
+/// The first wait after a connection could not be accepted; it doubles up to [`LONGEST_BACKOFF`].
+const BACKOFF: Duration = Duration::from_millis(10);
+
+/// The longest wait between two tries to accept a connection.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
+
+/// What is left of the stop timeout when connections are given up, so that the endpoint ends by
+/// itself and says so.
+const MARGIN: Duration = Duration::from_millis(200);
+
+/// How long requests in flight have when the endpoint is stopped to be started again: whatever
+/// they need has been taken down with it.
+const RESTART_LIMIT: Duration = Duration::from_millis(250);
+
+/// How long connections that are closed on our side may wait for the other at a stop.
+const PARTING_LIMIT: Duration = Duration::from_millis(100);
+
+/// An HTTP server that a tree can start first and stop last.
+///
+/// It is a handle, cheap to clone, and the child of the same name. From its start on `/alive`
+/// answers 200; until [`Ready`](crate::Ready) opens the gate, and after it has closed it, `/ready`
+/// and all other routes answer 503 with `Retry-After`. HTTP/1.1 and HTTP/2 (without TLS) are spoken
+/// on the same port.
+///
+/// The connections are its own: when it is gone, so are they, however it ended. A handler that
+/// panics is a 500 and a line in the log. What else it makes of errors is told at
+/// [`routes`](Self::routes).
+///
+/// # Stop
+///
+/// It takes no more connections, ends those that are idle, and gives the rest until its stop
+/// timeout to finish: 5 s unless the list says otherwise. In a list that ends with `Ready`, which
+/// is stopped long before, none of them has a request of the app in flight any more.
+///
+/// # Examples
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use uptree_http::{Endpoint, HttpSettings};
+///
+/// let settings = HttpSettings::default();
+/// let routes = Router::new().route("/hello", get(|| async { "hello" }));
+/// let endpoint = Endpoint::new(&settings).routes(routes);
+/// assert!(endpoint.local_addr().is_err(), "it does not run yet");
+/// ```
+#[derive(Clone)]
+pub struct Endpoint {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: HttpSettings,
+    routes: Mutex<Router>,
+    connections: Arc<Connections>,
+    local_addr: Slot<SocketAddr>,
+}
+
+/// Why an endpoint did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EndpointError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {addr}")]
+    Bind {
+        /// The address, as it was set.
+        addr: SocketAddr,
+        /// What the operating system says.
+        source: io::Error,
+    },
+}
+
+impl Endpoint {
+    /// An endpoint without routes.
+    pub fn new(settings: &HttpSettings) -> Self {
+        let shared = Shared {
+            settings: settings.clone(),
+            routes: Mutex::default(),
+            connections: Connections::new(),
+            local_addr: Slot::new("endpoint"),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Adds the app's routes, with their middleware. They are served from the next start on.
+    ///
+    /// `/alive` and `/ready` are the endpoint's, whatever the routes say. A request's body may be
+    /// as long as [`HttpSettings::body_limit`]; a route can set itself a lower limit with
+    /// [`axum::extract::DefaultBodyLimit`].
+    ///
+    /// An error (4xx or 5xx) without a body, or with a plain text, leaves as a
+    /// [`Problem`](crate::Problem): the text of a 4xx becomes its detail; that of a 5xx goes to the
+    /// log. Errors of any other content type are left as they are.
+    ///
+    /// # Panics
+    ///
+    /// If a route exists already, as [`Router::merge`] does.
+    pub fn routes(self, routes: Router) -> Self {
+        {
+            let mut all = self
+                .shared
+                .routes
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            *all = std::mem::take(&mut *all).merge(routes);
+        }
+        self
+    }
+
+    /// The address that it listens on: with port 0 in the settings, the one it was given.
+    ///
+    /// # Errors
+    ///
+    /// If it does not run.
+    pub fn local_addr(&self) -> Result<SocketAddr, Unavailable> {
+        self.shared.local_addr.get()
+    }
+
+    pub(crate) fn settings(&self) -> &HttpSettings {
+        &self.shared.settings
+    }
+
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.shared.connections
+    }
+
+    /// Accepts connections until the endpoint is to stop.
+    async fn accept(&self, listener: &TcpListener, cx: &Context) -> StopCause {
+        let http = Arc::new(serve::http(Tasks(cx.clone())));
+        let routes = self.shared.routes.lock();
+        // Readied once here, not for every connection.
+        let routes = routes
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+            .with_state(());
+        let mut stop = pin!(cx.shutdown());
+        let mut failures = Failures::default();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                cause = &mut stop => return cause,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    failures.end();
+                    self.spawn(stream, &http, &routes, cx);
+                }
+                Err(error) if concerns_one_connection(&error) => {}
+                Err(error) => {
+                    let wait = failures.next(&error);
+                    if cx.until_shutdown(sleep(wait)).await.is_none() {
+                        return stop.await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn spawn(&self, stream: TcpStream, http: &Arc<Http>, routes: &Router, cx: &Context) {
+        // Without it small responses may wait for the peer's acknowledgement. An error means that
+        // the peer is gone, which will be noticed.
+        let _ = stream.set_nodelay(true);
+        let connection = self.shared.connections.open();
+        let limit = self.shared.settings.body_limit();
+        let requests = Requests::new(connection, routes.clone(), limit);
+        cx.spawn(serve::serve(stream, Arc::clone(http), requests));
+    }
+
+    /// Ends the connections. What is left afterwards is aborted with the incarnation.
+    async fn end(&self, cause: StopCause, cx: &Context) {
+        let connections = self.connections();
+        connections.tell(Order::End);
+        let limit = match (cause, cx.stop_time_left()) {
+            (StopCause::Shutdown, Some(left)) => left.saturating_sub(MARGIN),
+            (StopCause::Shutdown, None) => Duration::MAX,
+            _ => RESTART_LIMIT,
+        };
+        let in_time = timeout(limit, connections.none_serving()).await.is_ok();
+        if in_time {
+            let _ = timeout(PARTING_LIMIT, connections.all_gone()).await;
+        } else {
+            let connections = connections.serving();
+            tracing::warn!(connections, "connections that did not end in time are cut");
+        }
+    }
+}
+
+impl Child for Endpoint {
+    async fn run(&self, cx: Starting) -> Result {
+        let addr = self.shared.settings.addr;
+        let listener = listen(addr).map_err(|source| explained(addr, source))?;
+        let addr = listener.local_addr()?;
+        let _published = self.shared.local_addr.publish(addr)?;
+        let cx = cx.ready();
+        tracing::info!(%addr, "listening");
+        let cause = self.accept(&listener, &cx).await;
+        drop(listener);
+        self.end(cause, &cx).await;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("settings", &self.shared.settings)
+            .field("local_addr", &self.shared.local_addr)
+            .finish_non_exhaustive()
+    }
+}
+
+fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match addr {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // Lets a restarted process have its port although old connections are still fading away. On
+    // Windows it means something else.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
+}
+
+/// A bind error with what to do about it.
+fn explained(addr: SocketAddr, source: io::Error) -> BoxError {
+    let remedy = match source.kind() {
+        io::ErrorKind::AddrInUse => "stop what listens there, or set ADDR to another port",
+        io::ErrorKind::PermissionDenied => {
+            "set ADDR to a port from 1024 on, or give the process CAP_NET_BIND_SERVICE"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "set ADDR to an address of this machine; 0.0.0.0 or [::] is all of them"
+        }
+        _ => return EndpointError::Bind { addr, source }.into(),
+    };
+    help(EndpointError::Bind { addr, source }, remedy)
+}
+
+/// Whether an accept failed because the connection was over before it was accepted.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// Accepts that fail one after the other, as when the process has no file descriptor left: told
+/// once, and tried again at growing intervals.
+#[derive(Debug, Default)]
+struct Failures {
+    count: u32,
+}
+
+impl Failures {
+    /// Notes one more; says how long to wait before the next try.
+    fn next(&mut self, error: &io::Error) -> Duration {
+        if self.count == 0 {
+            tracing::error!(%error, "cannot accept connections; trying on");
+        }
+        let wait = BACKOFF.saturating_mul(1 << self.count.min(16));
+        self.count = self.count.saturating_add(1);
+        wait.min(LONGEST_BACKOFF)
+    }
+
+    fn end(&mut self) {
+        if self.count > 0 {
+            tracing::info!(failures = self.count, "accepting connections again");
+            self.count = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_tried_again_at_growing_intervals_until_one_succeeds() {
+        let mut failures = Failures::default();
+        let emfile = io::Error::from_raw_os_error(24);
+        let mut waits = || failures.next(&emfile).as_millis();
+        let found = [(); 9].map(|()| waits());
+        assert_eq!(found, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
+        failures.end();
+        assert_eq!(failures.next(&emfile), BACKOFF);
+    }
+
+    #[test]
+    fn a_bind_error_says_address_and_cause_apart() {
+        let addr = HttpSettings::default().addr;
+        let source = io::Error::from_raw_os_error(98);
+        let error = EndpointError::Bind { addr, source };
+        assert_eq!(error.to_string(), "cannot listen on 127.0.0.1:4000");
+        let cause = std::error::Error::source(&error).expect("a cause");
+        assert_eq!(cause.to_string(), "Address already in use (os error 98)");
+    }
+}

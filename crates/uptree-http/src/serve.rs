@@ -1,0 +1,245 @@
+//! The life of one connection: HTTP on it, the orders it gets, and a clean end.
+
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use hyper::rt::Executor;
+use hyper_util::{
+    rt::TokioIo,
+    server::conn::auto::{Builder, UpgradeableConnection},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, Sleep, sleep, timeout},
+};
+
+use crate::{
+    connection::{Connection, Order},
+    requests::{Requests, panic_message},
+    stream::Lent,
+};
+
+/// From the first byte of a request's header to its last.
+const HEADER_LIMIT: Duration = Duration::from_secs(10);
+
+/// A connection on which nothing has been asked yet is closed after this.
+const SILENT_LIMIT: Duration = Duration::from_secs(60);
+
+/// A connection on which nothing has been asked for so long is closed: later than any load
+/// balancer before it does so (AWS's after 60 s, Google's after 600 s), for who closes an idle
+/// connection first is not who sends a request on it.
+const IDLE_LIMIT: Duration = Duration::from_secs(620);
+
+/// How long the peer has to close its side once we have closed ours.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// The most that is buffered of a connection, each way; a request's header has to fit in.
+const BUFFER: usize = 64 * 1024;
+
+/// Tasks of an endpoint's incarnation, for HTTP/2 to run its requests in.
+#[derive(Clone, Debug)]
+pub(crate) struct Tasks(pub(crate) uptree_app::Context);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
+    fn execute(&self, future: F) {
+        self.0.spawn(future);
+    }
+}
+
+/// How HTTP is spoken: HTTP/1.1, or HTTP/2 where the client begins with it.
+pub(crate) type Http = Builder<Tasks>;
+
+pub(crate) fn http(tasks: Tasks) -> Http {
+    let mut http = Builder::new(tasks);
+    http.http1()
+        .max_buf_size(BUFFER)
+        // `Life` has a limit of its own: hyper's counts the idle time before a header too, and
+        // costs an allocation and a timer for each request.
+        .header_read_timeout(None);
+    http.http2()
+        .max_send_buf_size(BUFFER)
+        // Websockets over HTTP/2.
+        .enable_connect_protocol();
+    http
+}
+
+/// Serves a connection until either side ends it, and closes it.
+///
+/// # Cancel safety
+///
+/// Dropping it closes the connection, whatever is in flight on it.
+pub(crate) async fn serve(stream: TcpStream, http: Arc<Http>, requests: Requests) {
+    let connection = Arc::clone(requests.connection());
+    {
+        let io = TokioIo::new(Lent::new(stream, Arc::clone(&connection)));
+        let mut life = Life {
+            connection: &connection,
+            http: pin!(http.serve_connection_with_upgrades(io, requests)),
+            clock: pin!(sleep(SILENT_LIMIT)),
+            awaited: Awaited::Request,
+            farewell: false,
+        };
+        poll_fn(|cx| life.poll(cx)).await;
+    }
+    connection.part();
+    if connection.order() < Order::Cut
+        && let Some(stream) = connection.take_left()
+    {
+        // Boxed, so that its buffer is not part of every connection.
+        Box::pin(close(stream)).await;
+    }
+}
+
+/// Closes a socket so that the peer sees the end of the stream, and not a reset: the kernel resets
+/// what is closed with bytes unread, and the peer may lose the response it was sent.
+async fn close(mut stream: TcpStream) {
+    // An error means that there is nobody left to be polite to.
+    if stream.shutdown().await.is_ok() {
+        let mut scrap = [0; 4096];
+        let to_its_end = async { while let Ok(1..) = stream.read(&mut scrap).await {} };
+        let _ = timeout(LINGER, to_its_end).await;
+    }
+}
+
+/// A connection while HTTP is spoken on it.
+struct Life<'a> {
+    connection: &'a Connection,
+    http: Pin<&'a mut UpgradeableConnection<'a, TokioIo<Lent>, Requests, Tasks>>,
+    clock: Pin<&'a mut Sleep>,
+    /// What the clock runs for.
+    awaited: Awaited,
+    /// HTTP has been asked to come to an end.
+    farewell: bool,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Awaited {
+    /// A request, or the end of one.
+    Request,
+    /// The rest of a request's header.
+    Header,
+    /// The peer's part in the end of HTTP/2.
+    Goodbye,
+}
+
+/// What follows from an order.
+enum Then {
+    Poll,
+    Wait,
+    Close,
+}
+
+impl Life<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.connection.task.register(cx.waker());
+        loop {
+            // HTTP before orders: a request that has arrived by now is in flight.
+            if self.poll_http(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            match self.obey() {
+                Then::Poll => {}
+                Then::Wait => return self.poll_clock(cx),
+                Then::Close => return Poll::Ready(()),
+            }
+        }
+    }
+
+    fn poll_http(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Handlers and bodies have a fence of their own; this one keeps whatever else may panic
+        // from taking the endpoint down.
+        match catch_unwind(AssertUnwindSafe(|| self.http.as_mut().poll(cx))) {
+            Ok(poll) => {
+                if let Err(error) = ready!(poll) {
+                    tracing::debug!(error, "a connection ended");
+                }
+            }
+            Err(panic) => {
+                let panic = panic_message(&*panic);
+                tracing::error!(panic, "a connection panicked, and is closed");
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn obey(&mut self) -> Then {
+        let order = self.connection.order();
+        if order == Order::Cut {
+            return Then::Close;
+        }
+        if !self.farewell && self.bids_farewell(order) {
+            self.farewell = true;
+            self.http.as_mut().graceful_shutdown();
+            return Then::Poll;
+        }
+        if order < Order::End || self.connection.is_busy() {
+            return Then::Wait;
+        }
+        if !self.connection.http2() {
+            // What HTTP still waits for is the rest of a header.
+            return Then::Close;
+        }
+        if self.awaited != Awaited::Goodbye {
+            self.await_for(Awaited::Goodbye, LINGER);
+        }
+        Then::Wait
+    }
+
+    /// Whether HTTP is to come to an end by itself. On HTTP/1.1 a response says so
+    /// ([`Requests`]), so that an idle connection is not closed under a request on its way.
+    fn bids_farewell(&self, order: Order) -> bool {
+        match order {
+            Order::Serve => false,
+            // A client that gets GOAWAY before its first response would try again, for ever.
+            Order::Retire => self.connection.http2() && self.connection.answered(),
+            Order::End | Order::Cut => true,
+        }
+    }
+
+    fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let in_header = self.connection.in_header();
+        match self.awaited {
+            Awaited::Request if in_header => self.await_for(Awaited::Header, HEADER_LIMIT),
+            Awaited::Header if !in_header => self.await_for(Awaited::Request, SILENT_LIMIT),
+            _ => {}
+        }
+        loop {
+            ready!(self.clock.as_mut().poll(cx));
+            match self.awaited {
+                Awaited::Header | Awaited::Goodbye => return Poll::Ready(()),
+                Awaited::Request => {
+                    let left = self.patience_left();
+                    if left.is_zero() {
+                        self.connection.tell(Order::End);
+                    }
+                    self.await_for(Awaited::Request, left.max(LINGER));
+                }
+            }
+        }
+    }
+
+    /// For how long the connection may go on without a request.
+    fn patience_left(&self) -> Duration {
+        let limit = if self.connection.answered() {
+            IDLE_LIMIT
+        } else {
+            SILENT_LIMIT
+        };
+        if self.connection.is_busy() {
+            return limit;
+        }
+        limit.saturating_sub(self.connection.quiet_for())
+    }
+
+    fn await_for(&mut self, awaited: Awaited, limit: Duration) {
+        self.awaited = awaited;
+        self.clock.as_mut().reset(Instant::now() + limit);
+    }
+}

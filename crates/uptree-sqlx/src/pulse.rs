@@ -1,0 +1,68 @@
+//! Telling of progress for as long as there is some.
+
+use std::{future::Future, pin::pin, time::Duration};
+
+use tokio::time::{Instant, sleep_until};
+use uptree_app::Starting;
+
+/// How long nothing is told of work that goes on.
+const QUIET: Duration = Duration::from_secs(20);
+
+/// Tells of progress when there is some, and again in time before the start times out: how long a
+/// migration may take is not for a timeout to know.
+pub(crate) struct Pulse<'a> {
+    cx: &'a Starting,
+    total: usize,
+    last: Option<(usize, String)>,
+    next: Instant,
+}
+
+impl<'a> Pulse<'a> {
+    pub(crate) fn new(cx: &'a Starting, total: usize) -> Self {
+        Self {
+            cx,
+            total,
+            last: None,
+            next: Instant::now(),
+        }
+    }
+
+    /// Tells that `done` are done and that it goes on with `what`; nothing, if that has just been
+    /// told.
+    pub(crate) fn beat(&mut self, done: usize, what: &str) {
+        let now = Instant::now();
+        let last = self.last.as_ref().map(|(done, what)| (*done, &**what));
+        if last == Some((done, what)) && now < self.next {
+            return;
+        }
+        self.last = Some((done, what.to_owned()));
+        let (count, total) = (done as u64, self.total as u64);
+        self.cx.progress(count, total, what.to_owned());
+        // Thrice in a start timeout, so that one may be late.
+        let timeout = self.cx.deadline().map(|deadline| deadline - now);
+        self.next = now + timeout.map_or(QUIET, |timeout| QUIET.min(timeout / 3));
+    }
+
+    /// Completes when there should be another beat.
+    pub(crate) async fn is_due(&self) {
+        sleep_until(self.next).await;
+    }
+
+    /// Beats until `work` is done.
+    pub(crate) async fn during<F: Future>(
+        &mut self,
+        work: F,
+        done: usize,
+        what: &str,
+    ) -> F::Output {
+        let mut work = pin!(work);
+        loop {
+            self.beat(done, what);
+            tokio::select! {
+                biased;
+                output = &mut work => return output,
+                () = self.is_due() => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Connecting until the database answers.
+
+use std::{fmt, future::Future, time::Duration};
+
+use tokio::time::{Instant, sleep, timeout};
+use uptree_app::Starting;
+
+use crate::{ConnectError, error::Chain};
+
+/// How long one attempt may take: a packet that is dropped in silence must not take the whole
+/// start.
+const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// How long a child that is restarted tries. While it starts, its supervisor can restart nobody
+/// else: to fail hands the wait to the supervisor, which spaces its attempts. At boot there is
+/// nobody else, and only the start timeout counts.
+const PATIENCE_AT_RESTART: Duration = Duration::from_secs(5);
+
+/// Makes attempts until one succeeds, fails for good, or the start is called off.
+///
+/// Each that fails is told to the supervisor, which ends the start at its timeout with the last of
+/// them as the cause.
+pub(crate) async fn connect<C, F>(
+    cx: &Starting,
+    target: &impl fmt::Display,
+    attempt: impl Fn() -> F,
+) -> Result<C, ConnectError>
+where
+    F: Future<Output = Result<C, ConnectError>>,
+{
+    let since = Instant::now();
+    // A start that may take less than an attempt should still end by saying what was attempted.
+    let limit = match cx.deadline() {
+        Some(deadline) => ATTEMPT.min((deadline - since).mul_f64(0.9)),
+        None => ATTEMPT,
+    };
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+    let mut reminder = Reminder::new();
+    for number in 1_u64.. {
+        let outcome = tokio::select! {
+            () = cx.cancelled() => return Err(ConnectError::Cancelled),
+            outcome = timeout(limit, attempt()) => outcome,
+        };
+        let error = match outcome {
+            Ok(Ok(connection)) => {
+                if number > 1 {
+                    tracing::info!(attempts = number, "connected to {target}");
+                }
+                return Ok(connection);
+            }
+            Ok(Err(error)) => error,
+            Err(_) => ConnectError::TimedOut {
+                what: format!("cannot connect to {target}"),
+                limit,
+            },
+        };
+        let patient = cx.incarnation() == 0 || since.elapsed() < PATIENCE_AT_RESTART;
+        if !error.may_pass() || !patient {
+            return Err(error);
+        }
+        if reminder.is_due() {
+            tracing::warn!(attempts = number, "{}; trying again", Chain(&error));
+        }
+        cx.attempt_failed(error.with_help());
+        backoff.wait(cx).await;
+    }
+    unreachable!("the numbers do not run out")
+}
+
+/// Pauses that grow, with jitter: those who were refused together do not come back together.
+pub(crate) struct Backoff {
+    first: Duration,
+    next: Duration,
+    last: Duration,
+}
+
+impl Backoff {
+    pub(crate) fn new(first: Duration, last: Duration) -> Self {
+        Self {
+            first,
+            next: first,
+            last,
+        }
+    }
+
+    /// Begins with short pauses again.
+    pub(crate) fn reset(&mut self) {
+        self.next = self.first;
+    }
+
+    /// Waits; not at all once the start is called off.
+    pub(crate) async fn wait(&mut self, cx: &Starting) {
+        let pause = self.next.mul_f64(0.5 + fastrand::f64() / 2.0);
+        self.next = self.last.min(self.next * 2);
+        tokio::select! {
+            () = cx.cancelled() => {}
+            () = sleep(pause) => {}
+        }
+    }
+}
+
+/// When to log what goes on: at once, then at growing intervals.
+pub(crate) struct Reminder {
+    next: Option<Instant>,
+    interval: Duration,
+}
+
+impl Reminder {
+    const LONGEST: Duration = Duration::from_secs(60);
+
+    pub(crate) fn new() -> Self {
+        Self {
+            next: None,
+            interval: Duration::from_secs(1),
+        }
+    }
+
+    pub(crate) fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        if self.next.is_some_and(|next| now < next) {
+            return false;
+        }
+        self.next = Some(now + self.interval);
+        self.interval = Self::LONGEST.min(self.interval * 2);
+        true
+    }
+}
