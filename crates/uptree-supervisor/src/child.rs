@@ -8,6 +8,7 @@ use uptree_core::Shutdown;
 use crate::{
     BoxError, ChildSpec, Lost, Options, Result,
     incarnation::{Incarnation, StopCause},
+    task::spawn_task,
 };
 
 /// Something that a supervisor starts, restarts and stops.
@@ -191,7 +192,7 @@ impl Starting {
 
     /// See [`Context::spawn`].
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        Incarnation::spawn(&self.life, future);
+        spawn_task(&self.life, future);
     }
 }
 
@@ -266,7 +267,7 @@ impl Context {
     ///
     /// Outside a tokio runtime.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        Incarnation::spawn(&self.life, future);
+        spawn_task(&self.life, future);
     }
 
     /// How often the child has been started before: 0 at boot.

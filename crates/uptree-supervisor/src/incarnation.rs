@@ -6,17 +6,12 @@
 //! early nor lost, whether the child returned, panicked or was aborted.
 
 use std::{
-    cell::RefCell,
     collections::HashMap,
     fmt,
-    future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
@@ -29,7 +24,7 @@ use uptree_core::{Incarnation as Key, Index};
 
 use crate::{
     BoxError, Event, EventKind, ExitReason, Options, Result, StartError, scope::Scope,
-    tree::TreeState,
+    state::TreeState,
 };
 
 /// Why a child is to stop, handed down the tree.
@@ -276,7 +271,7 @@ impl Incarnation {
 
     // ------------------------------------------------------------------ the end
 
-    fn reason_of(&self, result: Result) -> ExitReason {
+    pub(crate) fn reason_of(&self, result: Result) -> ExitReason {
         match result {
             Err(error) => ExitReason::of_error(error),
             Ok(()) if self.stop_cause().is_some() => ExitReason::Shutdown,
@@ -286,12 +281,12 @@ impl Incarnation {
     }
 
     /// Keeps the first reason.
-    fn set_exit(&self, reason: ExitReason) {
+    pub(crate) fn set_exit(&self, reason: ExitReason) {
         self.rest().exit.get_or_insert(reason);
     }
 
     /// Its own future is dropped; what else it owned goes too.
-    fn end(&self) {
+    pub(crate) fn end(&self) {
         self.bits.fetch_or(ENDED, Ordering::AcqRel);
         let tasks = {
             let mut rest = self.rest();
@@ -330,40 +325,39 @@ impl Incarnation {
 
     // ------------------------------------------------------------------ its tasks
 
-    pub(crate) fn spawn(this: &Arc<Self>, future: impl Future<Output = ()> + Send + 'static) {
-        let number = {
-            let mut rest = this.rest();
-            if this.has(ENDED) {
-                return;
-            }
-            let extra = rest.extra();
-            extra.tasks_ever += 1;
-            let number = extra.tasks_ever;
-            extra.tasks.insert(number, None);
-            number
-        };
-        this.alive.fetch_add(1, Ordering::Relaxed);
-        // Outside the lock: a runtime that shuts down drops the future here and now.
-        let handle = tokio::spawn(Task {
-            body: Some(future),
-            current: Some(this.clone()),
-            guard: TaskGuard {
-                life: this.clone(),
-                number,
-            },
-        });
+    /// Counts one more task, unless the incarnation has ended; answers with its number.
+    pub(crate) fn open_task(&self) -> Option<u64> {
+        let mut rest = self.rest();
+        if self.has(ENDED) {
+            return None;
+        }
+        let extra = rest.extra();
+        extra.tasks_ever += 1;
+        extra.tasks.insert(extra.tasks_ever, None);
+        self.alive.fetch_add(1, Ordering::Relaxed);
+        Some(extra.tasks_ever)
+    }
+
+    /// Keeps the handle of a task that runs, to abort it at the end.
+    pub(crate) fn keep_task(&self, number: u64, handle: &JoinHandle<()>) {
         // It may be over already.
-        if let Some(entry) = this.rest().extra().tasks.get_mut(&number) {
+        if let Some(entry) = self.rest().extra().tasks.get_mut(&number) {
             *entry = Some(handle.abort_handle());
         }
         // The incarnation may have ended before it could see the handle.
-        if this.has(ENDED) {
+        if self.has(ENDED) {
             handle.abort();
         }
     }
 
+    /// The task is over, and all that it held is dropped.
+    pub(crate) fn close_task(&self, number: u64) {
+        self.rest().extra().tasks.remove(&number);
+        self.release();
+    }
+
     /// A task panicked: the child fails with it.
-    fn task_failed(&self, reason: ExitReason) {
+    pub(crate) fn task_failed(&self, reason: ExitReason) {
         self.set_exit(reason);
         self.report(Report::TaskFailed(self.key));
     }
@@ -379,164 +373,6 @@ impl fmt::Debug for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path().to_string();
         write!(f, "Incarnation({path} #{})", self.key.number)
-    }
-}
-
-// ---------------------------------------------------------------------- the futures
-
-pin_project_lite::pin_project! {
-    /// The child's own future. `body` is dropped before `guard`, which ends the incarnation.
-    struct Root<F> {
-        #[pin]
-        body: Option<F>,
-        current: Option<Arc<Incarnation>>,
-        guard: RootGuard,
-    }
-
-    impl<F> PinnedDrop for Root<F> {
-        fn drop(this: Pin<&mut Self>) {
-            let mut this = this.project();
-            // Whoever aborted it has no use for a panic in its drop.
-            _ = enter(this.current, || drop_caught(this.body.as_mut()));
-        }
-    }
-}
-
-struct RootGuard {
-    life: Arc<Incarnation>,
-}
-
-impl Drop for RootGuard {
-    fn drop(&mut self) {
-        self.life.end();
-    }
-}
-
-/// Runs `body` as the incarnation's own future.
-pub(crate) fn spawn_root<F>(life: Arc<Incarnation>, body: F) -> JoinHandle<()>
-where
-    F: Future<Output = Result> + Send + 'static,
-{
-    tokio::spawn(Root {
-        body: Some(body),
-        current: Some(life.clone()),
-        guard: RootGuard { life },
-    })
-}
-
-impl<F: Future<Output = Result>> Future for Root<F> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        let polled = enter(this.current, || poll_caught(this.body.as_mut(), cx));
-        let life = &this.guard.life;
-        let reason = match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(result)) => life.reason_of(result),
-            Err(panic) => panic,
-        };
-        let dropped = enter(this.current, || drop_caught(this.body.as_mut()));
-        life.set_exit(dropped.err().unwrap_or(reason));
-        Poll::Ready(())
-    }
-}
-
-pin_project_lite::pin_project! {
-    /// A task that an incarnation spawned.
-    struct Task<F> {
-        #[pin]
-        body: Option<F>,
-        current: Option<Arc<Incarnation>>,
-        guard: TaskGuard,
-    }
-
-    impl<F> PinnedDrop for Task<F> {
-        fn drop(this: Pin<&mut Self>) {
-            let mut this = this.project();
-            // Whoever aborted it has no use for a panic in its drop.
-            _ = enter(this.current, || drop_caught(this.body.as_mut()));
-        }
-    }
-}
-
-struct TaskGuard {
-    life: Arc<Incarnation>,
-    number: u64,
-}
-
-impl Drop for TaskGuard {
-    fn drop(&mut self) {
-        self.life.rest().extra().tasks.remove(&self.number);
-        self.life.release();
-    }
-}
-
-impl<F: Future<Output = ()>> Future for Task<F> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        let ended = match enter(this.current, || poll_caught(this.body.as_mut(), cx)) {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(())) => enter(this.current, || drop_caught(this.body.as_mut())),
-            Err(panic) => Err(panic),
-        };
-        if let Err(panic) = ended {
-            this.guard.life.task_failed(panic);
-        }
-        Poll::Ready(())
-    }
-}
-
-fn poll_caught<F: Future>(
-    body: Pin<&mut Option<F>>,
-    cx: &mut Context<'_>,
-) -> Result<Poll<F::Output>, ExitReason> {
-    let body = body
-        .as_pin_mut()
-        .expect("a future is not polled after it is ready");
-    catch_unwind(AssertUnwindSafe(|| body.poll(cx))).map_err(|panic| ExitReason::of_panic(&*panic))
-}
-
-fn drop_caught<F>(mut body: Pin<&mut Option<F>>) -> Result<(), ExitReason> {
-    catch_unwind(AssertUnwindSafe(|| body.set(None))).map_err(|panic| ExitReason::of_panic(&*panic))
-}
-
-// ---------------------------------------------------------------------- who is being polled
-
-thread_local! {
-    /// The incarnation whose future this thread polls. Moved in and out, not counted.
-    static CURRENT: RefCell<Option<Arc<Incarnation>>> = const { RefCell::new(None) };
-}
-
-/// Calls `f` with `mine` as the current incarnation, and puts both back. `f` must not unwind.
-fn enter<T>(mine: &mut Option<Arc<Incarnation>>, f: impl FnOnce() -> T) -> T {
-    // While a thread is torn down there is nobody to tell.
-    let swap = |mine: &mut Option<Arc<Incarnation>>| {
-        CURRENT.try_with(|current| std::mem::swap(&mut *current.borrow_mut(), mine))
-    };
-    if swap(mine).is_err() {
-        return f();
-    }
-    let output = f();
-    _ = swap(mine);
-    output
-}
-
-/// The child whose task is being polled on this thread, if any.
-pub fn current() -> Option<ChildPath> {
-    let current = CURRENT.try_with(|current| current.borrow().clone());
-    current.ok().flatten().map(ChildPath)
-}
-
-/// A child's place in the tree; shown as its path, such as `service/repo`.
-#[derive(Clone, Debug)]
-pub struct ChildPath(Arc<Incarnation>);
-
-impl fmt::Display for ChildPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.path().fmt(f)
     }
 }
 

@@ -39,7 +39,9 @@ mod incarnation;
 mod scope;
 mod slot;
 mod spec;
+mod state;
 mod supervisor;
+mod task;
 mod tree;
 
 pub use child::{Child, Context, Starting};
@@ -47,12 +49,14 @@ pub use error::{Fault, Help, StartError, TreeError, help};
 pub use event::{Event, EventKind, Log, Observer};
 pub use exit::{ExitReason, Lost, Stop};
 pub use function::{FnChild, once, service, worker};
-pub use incarnation::{ChildPath, StopCause, current};
+pub use incarnation::StopCause;
 pub use scope::{ChildState, Snapshot};
 pub use slot::{AlreadyPublished, Published, Slot, Unavailable};
 pub use spec::{ChildSpec, IntoChild, Options};
+pub use state::TreeOptions;
 pub use supervisor::Supervisor;
-pub use tree::{Stopper, Tree, TreeOptions};
+pub use task::{ChildPath, current};
+pub use tree::{Stopper, Tree};
 pub use uptree_core::{ChildType, Restart, Shutdown, Strategy};
 
 /// Any error: what a child may fail with.

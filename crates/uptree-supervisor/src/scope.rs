@@ -12,7 +12,7 @@ use uptree_core::{ChildType, Index};
 use crate::{
     ChildSpec,
     incarnation::{Incarnation, Report},
-    tree::TreeState,
+    state::TreeState,
 };
 
 /// What the children of one supervisor share.

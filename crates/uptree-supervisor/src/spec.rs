@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashSet, fmt, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 use uptree_core::{ChildType, Restart, Shutdown, Spec};
 
-use crate::{BoxError, Child, Fault, Lost, incarnation};
+use crate::{BoxError, Child, Fault, Lost, incarnation::Incarnation, task};
 
 /// How a child is supervised. A kind of child sets its own in [`Child::defaults`], the list
 /// overrides them with the methods of [`IntoChild`].
@@ -160,7 +160,7 @@ impl ChildSpec {
         }
     }
 
-    pub(crate) fn spawn(&self, life: &Arc<incarnation::Incarnation>) -> JoinHandle<()> {
+    pub(crate) fn spawn(&self, life: &Arc<Incarnation>) -> JoinHandle<()> {
         self.child.clone().spawn(life.clone())
     }
 }
@@ -176,16 +176,16 @@ impl fmt::Debug for ChildSpec {
 
 /// A child whose type is forgotten; its future is not: it is spawned as it is, in one allocation.
 trait Spawn: Send + Sync {
-    fn spawn(self: Arc<Self>, life: Arc<incarnation::Incarnation>) -> JoinHandle<()>;
+    fn spawn(self: Arc<Self>, life: Arc<Incarnation>) -> JoinHandle<()>;
     fn check(&self) -> Vec<BoxError>;
     fn lost(&self) -> Option<Lost>;
     fn children(&self) -> Option<&[ChildSpec]>;
 }
 
 impl<C: Child> Spawn for C {
-    fn spawn(self: Arc<Self>, life: Arc<incarnation::Incarnation>) -> JoinHandle<()> {
+    fn spawn(self: Arc<Self>, life: Arc<Incarnation>) -> JoinHandle<()> {
         let cx = crate::Starting::new(life.clone());
-        incarnation::spawn_root(life, async move { self.run(cx).await })
+        task::spawn_root(life, async move { self.run(cx).await })
     }
 
     fn check(&self) -> Vec<BoxError> {

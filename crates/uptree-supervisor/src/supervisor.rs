@@ -5,8 +5,8 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use uptree_core::{Intensity, Shutdown, Strategy};
 
 use crate::{
-    BoxError, Child, ChildSpec, IntoChild, Options, Result, Starting, driver,
-    tree::{Tree, TreeOptions},
+    BoxError, Child, ChildSpec, IntoChild, Options, Result, Starting, driver, state::TreeOptions,
+    tree::Tree,
 };
 
 /// An ordered list of children, started one after the other, each when the one before is ready;

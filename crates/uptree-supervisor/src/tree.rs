@@ -1,72 +1,16 @@
 //! A running tree: the root's incarnation, and what the whole tree shares.
 
-use std::{
-    fmt,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
-use tokio_util::sync::CancellationToken;
 use uptree_core::Incarnation as Key;
 
 use crate::{
-    BoxError, ChildSpec, ChildState, EventKind, ExitReason, Log, Observer, Snapshot,
+    BoxError, ChildSpec, ChildState, EventKind, ExitReason, Snapshot, TreeOptions,
     incarnation::{Incarnation, Report, StopCause},
     scope::Scope,
+    state::TreeState,
 };
-
-/// What holds for a whole tree.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct TreeOptions {
-    /// How long a start may take where a child does not say; counted from its last progress.
-    /// Defaults to 60 s.
-    pub start_timeout: Duration,
-    /// How long a child that was killed is waited for before it counts as stuck. Defaults to 5 s.
-    pub abort_grace: Duration,
-    /// Who is told of every event. Defaults to [`Log`].
-    pub observer: Arc<dyn Observer>,
-}
-
-impl Default for TreeOptions {
-    fn default() -> Self {
-        Self {
-            start_timeout: Duration::from_secs(60),
-            abort_grace: Duration::from_secs(5),
-            observer: Arc::new(Log),
-        }
-    }
-}
-
-impl fmt::Debug for TreeOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TreeOptions")
-            .field("start_timeout", &self.start_timeout)
-            .field("abort_grace", &self.abort_grace)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What every incarnation of a tree can reach.
-pub(crate) struct TreeState {
-    pub(crate) start_timeout: Duration,
-    pub(crate) abort_grace: Duration,
-    pub(crate) observer: Arc<dyn Observer>,
-    pub(crate) hurry: CancellationToken,
-    stop_deadline: OnceLock<Instant>,
-}
-
-impl TreeState {
-    /// The earlier of `deadline` and the whole tree's, once that is being stopped.
-    pub(crate) fn shortened(&self, deadline: Option<Instant>) -> Option<Instant> {
-        let whole = self.stop_deadline.get().copied();
-        match (deadline, whole) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
-    }
-}
 
 /// A running tree. Dropping it kills the tree.
 #[derive(Debug)]
@@ -88,14 +32,7 @@ impl Tree {
     ///
     /// Outside a tokio runtime.
     pub fn spawn(root: ChildSpec, options: TreeOptions) -> Self {
-        let tree = Arc::new(TreeState {
-            start_timeout: options.start_timeout,
-            abort_grace: options.abort_grace,
-            observer: options.observer,
-            hurry: CancellationToken::new(),
-            stop_deadline: OnceLock::new(),
-        });
-        let (scope, reports) = Scope::new(tree, None, Arc::new(vec![root]));
+        let (scope, reports) = Scope::new(TreeState::new(options), None, Arc::new(vec![root]));
         let now = Instant::now();
         let root = Incarnation::new(&scope, Key::first(0), now);
         scope.set(0, 0, ChildState::Starting, now);
@@ -206,7 +143,7 @@ impl Stopper {
     /// With a `budget` no child is given time beyond it.
     pub fn stop(&self, cause: StopCause, budget: Option<Duration>) {
         if let Some(deadline) = budget.and_then(|budget| Instant::now().checked_add(budget)) {
-            _ = self.root.tree().stop_deadline.set(deadline);
+            self.root.tree().set_stop_deadline(deadline);
         }
         self.root.ask_to_stop(cause, None);
     }

@@ -1,0 +1,79 @@
+//! What the incarnations of one tree share.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Log, Observer};
+
+/// What holds for a whole tree.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct TreeOptions {
+    /// How long a start may take where a child does not say; counted from its last progress.
+    /// Defaults to 60 s.
+    pub start_timeout: Duration,
+    /// How long a child that was killed is waited for before it counts as stuck. Defaults to 5 s.
+    pub abort_grace: Duration,
+    /// Who is told of every event. Defaults to [`Log`].
+    pub observer: Arc<dyn Observer>,
+}
+
+impl Default for TreeOptions {
+    fn default() -> Self {
+        Self {
+            start_timeout: Duration::from_secs(60),
+            abort_grace: Duration::from_secs(5),
+            observer: Arc::new(Log),
+        }
+    }
+}
+
+impl fmt::Debug for TreeOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TreeOptions")
+            .field("start_timeout", &self.start_timeout)
+            .field("abort_grace", &self.abort_grace)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What every incarnation of a tree can reach.
+pub(crate) struct TreeState {
+    pub(crate) start_timeout: Duration,
+    pub(crate) abort_grace: Duration,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) hurry: CancellationToken,
+    stop_deadline: OnceLock<Instant>,
+}
+
+impl TreeState {
+    pub(crate) fn new(options: TreeOptions) -> Arc<Self> {
+        Arc::new(Self {
+            start_timeout: options.start_timeout,
+            abort_grace: options.abort_grace,
+            observer: options.observer,
+            hurry: CancellationToken::new(),
+            stop_deadline: OnceLock::new(),
+        })
+    }
+
+    /// The whole tree is to be down by then; the first word counts.
+    pub(crate) fn set_stop_deadline(&self, deadline: Instant) {
+        _ = self.stop_deadline.set(deadline);
+    }
+
+    /// The earlier of `deadline` and the whole tree's, once that is being stopped.
+    pub(crate) fn shortened(&self, deadline: Option<Instant>) -> Option<Instant> {
+        let whole = self.stop_deadline.get().copied();
+        match (deadline, whole) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The futures that run an incarnation: the child's own, and the tasks that it spawned.
+//!
+//! They catch panics, know on whose behalf a thread polls, and make the end of whatever they run
+//! known to the incarnation, after everything that they held has been dropped.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::task::JoinHandle;
+
+use crate::{ExitReason, Result, incarnation::Incarnation};
+
+pin_project_lite::pin_project! {
+    /// The child's own future. `body` is dropped before `guard`, which ends the incarnation.
+    struct Root<F> {
+        #[pin]
+        body: Option<F>,
+        current: Option<Arc<Incarnation>>,
+        guard: RootGuard,
+    }
+
+    impl<F> PinnedDrop for Root<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            // Whoever aborted it has no use for a panic in its drop.
+            _ = enter(this.current, || drop_caught(this.body.as_mut()));
+        }
+    }
+}
+
+struct RootGuard {
+    life: Arc<Incarnation>,
+}
+
+impl Drop for RootGuard {
+    fn drop(&mut self) {
+        self.life.end();
+    }
+}
+
+/// Runs `body` as the incarnation's own future.
+pub(crate) fn spawn_root<F>(life: Arc<Incarnation>, body: F) -> JoinHandle<()>
+where
+    F: Future<Output = Result> + Send + 'static,
+{
+    tokio::spawn(Root {
+        body: Some(body),
+        current: Some(life.clone()),
+        guard: RootGuard { life },
+    })
+}
+
+impl<F: Future<Output = Result>> Future for Root<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let polled = enter(this.current, || poll_caught(this.body.as_mut(), cx));
+        let life = &this.guard.life;
+        let reason = match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(result)) => life.reason_of(result),
+            Err(panic) => panic,
+        };
+        let dropped = enter(this.current, || drop_caught(this.body.as_mut()));
+        life.set_exit(dropped.err().unwrap_or(reason));
+        Poll::Ready(())
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A task that an incarnation spawned.
+    struct Task<F> {
+        #[pin]
+        body: Option<F>,
+        current: Option<Arc<Incarnation>>,
+        guard: TaskGuard,
+    }
+
+    impl<F> PinnedDrop for Task<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            // Whoever aborted it has no use for a panic in its drop.
+            _ = enter(this.current, || drop_caught(this.body.as_mut()));
+        }
+    }
+}
+
+struct TaskGuard {
+    life: Arc<Incarnation>,
+    number: u64,
+}
+
+impl Drop for TaskGuard {
+    fn drop(&mut self) {
+        self.life.close_task(self.number);
+    }
+}
+
+/// Runs `body` as a task of the incarnation; drops it if the incarnation has ended.
+pub(crate) fn spawn_task<F>(life: &Arc<Incarnation>, body: F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let Some(number) = life.open_task() else {
+        return;
+    };
+    // Under no lock: a runtime that shuts down drops the future here and now.
+    let handle = tokio::spawn(Task {
+        body: Some(body),
+        current: Some(life.clone()),
+        guard: TaskGuard {
+            life: life.clone(),
+            number,
+        },
+    });
+    life.keep_task(number, &handle);
+}
+
+impl<F: Future<Output = ()>> Future for Task<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let ended = match enter(this.current, || poll_caught(this.body.as_mut(), cx)) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(())) => enter(this.current, || drop_caught(this.body.as_mut())),
+            Err(panic) => Err(panic),
+        };
+        if let Err(panic) = ended {
+            this.guard.life.task_failed(panic);
+        }
+        Poll::Ready(())
+    }
+}
+
+fn poll_caught<F: Future>(
+    body: Pin<&mut Option<F>>,
+    cx: &mut Context<'_>,
+) -> Result<Poll<F::Output>, ExitReason> {
+    let body = body
+        .as_pin_mut()
+        .expect("a future is not polled after it is ready");
+    catch_unwind(AssertUnwindSafe(|| body.poll(cx))).map_err(|panic| ExitReason::of_panic(&*panic))
+}
+
+fn drop_caught<F>(mut body: Pin<&mut Option<F>>) -> Result<(), ExitReason> {
+    catch_unwind(AssertUnwindSafe(|| body.set(None))).map_err(|panic| ExitReason::of_panic(&*panic))
+}
+
+thread_local! {
+    /// The incarnation whose future this thread polls. Moved in and out, not counted.
+    static CURRENT: RefCell<Option<Arc<Incarnation>>> = const { RefCell::new(None) };
+}
+
+/// Calls `f` with `mine` as the current incarnation, and puts both back. `f` must not unwind.
+fn enter<T>(mine: &mut Option<Arc<Incarnation>>, f: impl FnOnce() -> T) -> T {
+    // While a thread is torn down there is nobody to tell.
+    let swap = |mine: &mut Option<Arc<Incarnation>>| {
+        CURRENT.try_with(|current| std::mem::swap(&mut *current.borrow_mut(), mine))
+    };
+    if swap(mine).is_err() {
+        return f();
+    }
+    let output = f();
+    _ = swap(mine);
+    output
+}
+
+/// The child whose task is being polled on this thread, if any.
+pub fn current() -> Option<ChildPath> {
+    let current = CURRENT.try_with(|current| current.borrow().clone());
+    current.ok().flatten().map(ChildPath)
+}
+
+/// A child's place in the tree; shown as its path, such as `service/repo`.
+#[derive(Clone, Debug)]
+pub struct ChildPath(Arc<Incarnation>);
+
+impl fmt::Display for ChildPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.path().fmt(f)
+    }
+}
