@@ -93,11 +93,12 @@ pub fn main<S: Args>(build: impl FnOnce(S) -> App) -> Exit {
         .unwrap_or_default();
     tracing::info!(child = root.id(), stop_budget = ?budget, "booting");
     let stopper = run(root.clone(), &settings, &runtime, tell);
-    let exit = match watch(&stopper, budget, &told) {
+    let exit = match watch(root.id(), &stopper, budget, &told) {
         // The tree has said so itself.
         Ending::Whole(exit) => exit,
         Ending::Cut(exit) => with_losses(exit, &root),
     };
+    tracing::info!(child = root.id(), code = exit.code(), "exit");
     // Without waiting: a blocked worker would hold up the end, and the tree is gone.
     runtime.shutdown_background();
     exit
@@ -187,7 +188,7 @@ enum Ending {
 }
 
 /// Waits for the end, and takes signals and the budget's end meanwhile.
-fn watch(stopper: &Stopper, budget: Duration, told: &mpsc::Receiver<Told>) -> Ending {
+fn watch(id: &str, stopper: &Stopper, budget: Duration, told: &mpsc::Receiver<Told>) -> Ending {
     let cut = |code, failure| Ending::Cut(Exit::failed(code, failure));
     let mut signals = 0;
     let mut deadline: Option<Instant> = None;
@@ -207,12 +208,12 @@ fn watch(stopper: &Stopper, budget: Duration, told: &mpsc::Receiver<Told>) -> En
                 signals += 1;
                 match signals {
                     1 => {
-                        tracing::info!(budget = ?budget, "{name}: stopping");
+                        tracing::info!(child = id, budget = ?budget, "{name}: stopping");
                         limit = Some(begin_to_stop());
                         stopper.stop(StopCause::Shutdown, Some(budget));
                     }
                     2 => {
-                        tracing::warn!("{name} again: the drain is skipped");
+                        tracing::warn!(child = id, "{name} again: the drain is skipped");
                         stopper.hurry();
                     }
                     _ => return cut(Exit::FORCED, forced(name, stopper)),
