@@ -87,7 +87,7 @@ impl App {
         let stopper = running.stopper();
         let asked = async {
             stop.await;
-            stopper.stop(StopCause::Shutdown, None);
+            stopper.stop(StopCause::Shutdown);
             std::future::pending::<()>().await;
         };
         tokio::select! {

@@ -191,9 +191,14 @@ enum Ending {
 fn watch(id: &str, stopper: &Stopper, budget: Duration, told: &mpsc::Receiver<Told>) -> Ending {
     let cut = |code, failure| Ending::Cut(Exit::failed(code, failure));
     let mut signals = 0;
-    let mut deadline: Option<Instant> = None;
-    let mut begin_to_stop = || *deadline.get_or_insert_with(|| Instant::now() + budget + TO_REPORT);
     let mut limit = None;
+    // However the end begins, its time runs from there.
+    let begin_to_stop = |limit: &mut Option<Instant>| {
+        limit.get_or_insert_with(|| {
+            stopper.limit(budget);
+            Instant::now() + budget + TO_REPORT
+        });
+    };
     loop {
         let next = match limit {
             None => told.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -203,14 +208,14 @@ fn watch(id: &str, stopper: &Stopper, budget: Duration, told: &mpsc::Receiver<To
         };
         match next {
             Ok(Told::Ended(exit)) => return Ending::Whole(exit),
-            Ok(Told::Ending) => limit = Some(begin_to_stop()),
+            Ok(Told::Ending) => begin_to_stop(&mut limit),
             Ok(Told::Signal(name)) => {
                 signals += 1;
                 match signals {
                     1 => {
                         tracing::info!(child = id, budget = ?budget, "{name}: stopping");
-                        limit = Some(begin_to_stop());
-                        stopper.stop(StopCause::Shutdown, Some(budget));
+                        begin_to_stop(&mut limit);
+                        stopper.stop(StopCause::Shutdown);
                     }
                     2 => {
                         tracing::warn!(child = id, "{name} again: the drain is skipped");

@@ -138,14 +138,16 @@ pub struct Stopper {
 
 impl Stopper {
     /// Asks the tree to stop, at any moment of its life: the start under way is called off, then
-    /// every child stops, last started first.
-    ///
-    /// With a `budget` no child is given time beyond it.
-    pub fn stop(&self, cause: StopCause, budget: Option<Duration>) {
-        if let Some(deadline) = budget.and_then(|budget| Instant::now().checked_add(budget)) {
+    /// every child stops, last started first. The first cause is kept.
+    pub fn stop(&self, cause: StopCause) {
+        self.root.ask_to_stop(cause, None);
+    }
+
+    /// Gives no child more time to stop than `budget` from now. The first word counts.
+    pub fn limit(&self, budget: Duration) {
+        if let Some(deadline) = Instant::now().checked_add(budget) {
             self.root.tree().set_stop_deadline(deadline);
         }
-        self.root.ask_to_stop(cause, None);
     }
 
     /// Tells the children that are stopping to skip what is merely polite.

@@ -510,7 +510,8 @@ async fn a_stop_budget_shortens_the_time_of_those_who_are_left() {
     let app = Supervisor::new("app").children(ids.map(|id| worker(id, (), deaf)));
     let mut tree = app.start().await.expect("boots");
     let began = Instant::now();
-    tree.stopper().stop(StopCause::Shutdown, Some(7 * SECOND));
+    tree.stopper().limit(7 * SECOND);
+    tree.stop(StopCause::Shutdown);
     tree.wait().await.expect("stops");
     // 5 s for the last one, 2 s for the one before, nothing for the first.
     assert_eq!(began.elapsed(), 7 * SECOND);
