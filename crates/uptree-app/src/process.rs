@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::{Args, Command, FromArgMatches};
+use clap::{Args, Command, FromArgMatches, builder::Resettable};
 use uptree_supervisor::{BoxError, ChildSpec, StopCause, Stopper, TreeOptions, help};
 
 use crate::{
@@ -22,6 +22,10 @@ use crate::{
 
 /// How long after the stop budget the process waits for the tree to tell of its own end.
 const TO_REPORT: Duration = Duration::from_millis(500);
+
+/// The end of `--help`.
+const EXIT_CODES: &str = "Exit codes: 0 stopped in order; 1 did not boot; 2 gave up restarting; \
+    3 the stop took too long or accepted work was lost; 130 forced by a third signal";
 
 /// Runs a service: reads its settings, builds its tree with `build`, boots it, and stops it in
 /// order at SIGTERM or SIGINT.
@@ -112,7 +116,11 @@ fn prepare<S: Args>(build: impl FnOnce(S) -> App) -> Result<(ChildSpec, ProcessS
         .and_then(|path| path.file_stem()?.to_str())
         .unwrap_or("service");
     let command = S::augment_args(Command::new(name.to_owned()));
-    let command = ProcessSettings::augment_args(command);
+    let command = ProcessSettings::augment_args(command)
+        // The settings' own comments speak to those who write code.
+        .about(Resettable::Reset)
+        .long_about(Resettable::Reset)
+        .after_help(EXIT_CODES);
     let (matches, bad) = match settings::read(command, words) {
         Read::Matches(matches, bad) => (matches, bad),
         Read::Stop(bad, error) => return Err(stopped(&bad, &error)),
