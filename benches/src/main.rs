@@ -25,7 +25,7 @@ use crate::{first_200::FIRST_200, report::Row};
 /// Wall time over processor time from which on somebody else had the processor.
 const PREEMPTED: f64 = 1.25;
 /// How often a measurement is made again at once when it was preempted.
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: usize = 20;
 
 /// Measures Uptree against bare tokio doing the same work, in the same rounds
 ///
@@ -51,7 +51,11 @@ struct Cli {
 enum Measure {
     /// Do one work once, with one peer, and print what was measured
     #[command(hide = true)]
-    Measure { peer: String, work: String, n: usize },
+    Measure {
+        peer: String,
+        work: String,
+        n: usize,
+    },
 }
 
 fn names() -> Vec<&'static str> {

@@ -71,18 +71,18 @@ impl Row {
 pub(crate) fn print(rows: &[Row], dropped: usize) {
     println!("Median (minimum) over the rounds; xR is the median of each round's ratio to bare.");
     println!("{dropped} measurements were preempted and dropped.\n");
-    let peers: String = PEERS
-        .iter()
-        .map(|(peer, _)| format!(" {peer:>26}"))
-        .collect();
-    println!("{:<14} {:>6} {:<8}{peers}", "work", "n", "unit");
-    for row in rows {
-        let cells: String = (0..PEERS.len())
-            .map(|peer| format!(" {:>26}", row.cell(peer)))
-            .collect();
-        let Work { name, n, unit } = row.work;
-        println!("{name:<14} {n:>6} {unit:<8}{cells}");
+    print!("{:<14} {:>6} {:<8}", "work", "n", "unit");
+    for (peer, _) in PEERS {
+        print!(" {peer:>26}");
     }
+    for row in rows {
+        let Work { name, n, unit } = row.work;
+        print!("\n{name:<14} {n:>6} {unit:<8}");
+        for peer in 0..PEERS.len() {
+            print!(" {:>26}", row.cell(peer));
+        }
+    }
+    println!();
 }
 
 /// Writes the figures as JSON into `folder`.

@@ -29,7 +29,8 @@ impl Peer for Uptree {
             false => supervisor.intensity(usize::MAX, Duration::from_secs(1)),
             true => supervisor.intensity(1_000_000, Duration::from_secs(3600)),
         };
-        supervisor.children(list.roles.iter().enumerate().map(|(i, role)| spec(i, *role)))
+        let roles = list.roles.into_iter().enumerate();
+        supervisor.children(roles.map(|(i, role)| spec(i, role)))
     }
 
     async fn start(specs: Supervisor) -> Self {

@@ -2,9 +2,12 @@
 //!
 //! | | |
 //! |---|---|
+//! | [`Database`] | an empty database of either kind; [`on_both!`] runs a test on each |
 //! | [`Postgres`] | a Postgres server of the test's own, gone when the test is |
 //! | [`Service`] | one of the examples' binaries: spawned, signalled, waited for, read line by line |
+//! | [`Example`] | the example service on a free address |
 //! | [`http`] | a blocking HTTP/1.1 client: single requests, kept connections, raw bytes |
+//! | [`load`] | clients that go on, and note what came of each request |
 //! | [`free_addr`] | an address that nothing listens on, and no other test is given |
 //! | [`eventually`] | tries again until a value is there, or the time is up |
 //!
@@ -44,15 +47,43 @@
     reason = "a harness fails its test by panicking"
 )]
 
+mod database;
 mod eventually;
+mod example;
 mod folders;
 pub mod http;
+pub mod load;
 mod port;
 mod postgres;
 mod process;
 
+pub use database::{Database, Held, HeldFile, Sqlite};
 pub use eventually::eventually;
+pub use example::{Example, failure};
 pub use port::free_addr;
-pub use postgres::Postgres;
+pub use postgres::{Postgres, Session};
 pub use process::{Ended, Service, binary, command};
 pub use rustix::process::Signal;
+
+/// Makes tests of functions that take a [`Database`]: for `fn it_works(database: &Database)` the
+/// tests `it_works::on_sqlite` and `it_works::on_postgres`.
+#[macro_export]
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {
+        $(mod $name {
+            use $crate::Database;
+
+            #[test]
+            fn on_sqlite() {
+                super::$name(&Database::sqlite());
+            }
+
+            #[test]
+            fn on_postgres() {
+                if let Some(database) = Database::postgres() {
+                    super::$name(&database);
+                }
+            }
+        })+
+    };
+}

@@ -115,7 +115,7 @@ impl Endpoint {
     /// Adds the app's routes, with their middleware. They are served from the next start on.
     ///
     /// `/alive` and `/ready` are the endpoint's, whatever the routes say. A request's body may be
-    /// as long as [`HttpSettings::body_limit`]; a route can set itself a lower limit with
+    /// as long as [`body_limit`](HttpSettings#structfield.body_limit) says; a route can set itself a lower limit with
     /// [`axum::extract::DefaultBodyLimit`].
     ///
     /// An error (4xx or 5xx) without a body, or with a plain text, leaves as a

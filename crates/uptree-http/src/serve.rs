@@ -243,3 +243,6 @@ impl Life<'_> {
         self.clock.as_mut().reset(Instant::now() + limit);
     }
 }
+
+#[cfg(test)]
+mod tests;

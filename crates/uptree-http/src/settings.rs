@@ -31,21 +31,21 @@ use crate::{drain::Drain, limit::BodyLimit};
 #[command(next_help_heading = "HTTP")]
 pub struct HttpSettings {
     /// Address to listen on, for the app's routes and the probes `/alive` and `/ready`
-    // Defaults to `127.0.0.1:4000`.
-    #[arg(long, env = "ADDR", default_value = "127.0.0.1:4000", value_parser = address)]
+    #[arg(long, env, value_name = "ADDRESS", default_value = "127.0.0.1:4000")]
+    #[arg(value_parser = address)]
     pub addr: SocketAddr,
 
     /// The longest body that a request may have; a longer one gets 413
-    #[arg(long, env = "BODY_LIMIT", default_value = "1MiB", value_parser = byte_size)]
+    #[arg(long, env, value_name = "SIZE", default_value = "1MiB", value_parser = byte_size)]
     pub body_limit: usize,
 
     /// How long requests are served as always at a stop, while `/ready` says 503 [default: 0s; 5s
     /// in Kubernetes]
-    #[arg(long, env = "DRAIN_DELAY", value_parser = duration)]
+    #[arg(long, env, value_name = "TIME", value_parser = duration)]
     pub drain_delay: Option<Duration>,
 
     /// How long requests in flight have to finish at a stop, after the delay
-    #[arg(long, env = "DRAIN_LIMIT", default_value = "10s", value_parser = duration)]
+    #[arg(long, env, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub drain_limit: Duration,
 }
 

@@ -71,6 +71,15 @@ pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
     matches!(code, Some(Code::Sqlite(5 | 6 | 15)))
 }
 
+/// Whether the database was opened to be read only, or is a copy that is.
+pub(crate) fn is_read_only(error: &sqlx::Error) -> bool {
+    match error.as_database_error().and_then(Code::of) {
+        Some(Code::SqlState(state)) => state == "25006",
+        Some(Code::Sqlite(code)) => code == 8,
+        None => false,
+    }
+}
+
 /// A database's code for its error.
 enum Code<'a> {
     SqlState(Cow<'a, str>),

@@ -5,7 +5,7 @@ use std::{error::Error, fmt, path::PathBuf, time::Duration};
 use sqlx::error::DatabaseError;
 use uptree_app::{BoxError, help};
 
-use crate::place::Place;
+use crate::{classify::is_read_only, place::Place};
 
 /// What a database or its driver said: the message with its code, and the DETAIL, HINT and CONTEXT
 /// that came with it.
@@ -120,7 +120,7 @@ pub enum ConnectError {
         /// What to do about it.
         remedy: Option<String>,
     },
-    /// The start was called off.
+    /// The start was called off. It is not what a child fails with: it then ends as it was asked.
     #[error("the start was called off")]
     Cancelled,
 }
@@ -245,7 +245,7 @@ pub enum MigrateError {
         /// What the database said.
         source: DriverError,
     },
-    /// The start was called off.
+    /// The start was called off. It is not what a child fails with: it then ends as it was asked.
     #[error("the start was called off")]
     Cancelled,
 }
@@ -302,12 +302,14 @@ fn remedy_for(error: &sqlx::Error) -> Option<&'static str> {
     if crate::classify::is_busy(error) {
         return Some(WHO_HAS_IT);
     }
+    if is_read_only(error) {
+        return Some(
+            "it takes no writes: DATABASE_URL must name the primary, or a file that this user may \
+             write to and that is not opened with ?mode=ro",
+        );
+    }
     match &*error.as_database_error()?.code()? {
         "42501" => Some("let the role of DATABASE_URL create and change tables in its schema"),
-        "25006" => Some(
-            "this server takes no writes: see that DATABASE_URL names the primary, and that the \
-             role's default_transaction_read_only is off",
-        ),
         "25001" => Some(
             "a statement that cannot run in a transaction needs a file of its own that begins with \
              `-- no-transaction`",

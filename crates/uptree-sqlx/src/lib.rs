@@ -10,8 +10,9 @@
 //! # Features
 //!
 //! `postgres` and `sqlite`, both by default: the databases, one of which there must be. `tls`:
-//! connections by TLS, with rustls and the system's certificates; off by default, because it takes
-//! half a minute to build and a database on the same host does not need it.
+//! connections by TLS, with rustls and the system's certificates; off by default, because it is
+//! twelve crates more, ring among them, and a database on the same host does not need it. Without
+//! it `sslmode=prefer`, which is the default, connects without TLS, and `require` fails.
 //!
 //! # How it is made
 //!

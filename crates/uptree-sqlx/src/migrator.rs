@@ -139,7 +139,10 @@ impl Child for Migrator {
     }
 
     async fn run(&self, cx: Starting) -> Result {
-        self.migrate(&cx).await.map_err(MigrateError::with_help)?;
-        cx.done()
+        match self.migrate(&cx).await {
+            Ok(()) => cx.done(),
+            Err(MigrateError::Cancelled) => Ok(()),
+            Err(error) => Err(error.with_help()),
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use sqlx::{
     ConnectOptions, Connection,
     any::AnyConnectOptions,
+    error::DatabaseError,
     postgres::{PgConnectOptions, PgConnection},
     raw_sql,
 };
@@ -79,10 +80,18 @@ impl PgServer {
             error => is_unavailable(error),
         };
         if passing {
+            let code = error.as_database_error().and_then(DatabaseError::code);
+            let remedy = match code.as_deref() {
+                Some("53300") => {
+                    "raise the server's max_connections, lower POOL_SIZE, or run fewer instances"
+                }
+                Some(_) => "look at the log of the database",
+                None => IS_IT_UP,
+            };
             ConnectError::Unavailable {
                 what,
+                remedy,
                 source: error.into(),
-                remedy: IS_IT_UP,
             }
         } else {
             let remedy = self.remedy(&error);

@@ -210,9 +210,11 @@ impl<Db: Backend> Child for Repo<Db> {
             .map_err(WrongDatabase::with_help)?;
 
         cx.step("connect");
-        let _kept = connect(&cx, target, || target.prove())
-            .await
-            .map_err(ConnectError::with_help)?;
+        let _kept = match connect(&cx, target, || target.prove()).await {
+            Ok(kept) => kept,
+            Err(ConnectError::Cancelled) => return Ok(()),
+            Err(error) => return Err(error.with_help()),
+        };
 
         let pool = CloseOnDrop(pool.connect_lazy_with(options));
         let published = self.shared.slot.publish(pool.0.clone())?;

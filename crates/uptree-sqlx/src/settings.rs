@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use clap::value_parser;
-
 use crate::{DatabaseUrl, url::UrlParser};
 
 /// Which database, how many connections, and whose migrations.
@@ -47,7 +45,7 @@ pub struct DatabaseSettings {
         env,
         value_name = "N",
         default_value_t = DEFAULT_POOL_SIZE,
-        value_parser = value_parser!(u32).range(1..),
+        value_parser = pool_size,
         help = "How many connections the pool opens at most"
     )]
     pub pool_size: u32,
@@ -75,6 +73,11 @@ impl DatabaseSettings {
             migrations_dir: None,
         }
     }
+}
+
+fn pool_size(text: &str) -> Result<u32, &'static str> {
+    let size = text.parse().ok().filter(|size| *size > 0);
+    size.ok_or("takes a number of connections, 1 or more")
 }
 
 #[cfg(test)]

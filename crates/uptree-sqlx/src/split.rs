@@ -276,4 +276,49 @@ mod tests {
                        UPDATE a SET b = CASE WHEN c THEN 1 ELSE 2 END; DELETE FROM d; END";
         check(&format!("{trigger}; e"), &[trigger, "e"]);
     }
+
+    #[test]
+    fn any_text_is_split_in_order() {
+        let parts = [
+            "'",
+            "\"",
+            "`",
+            "[",
+            "]",
+            "$",
+            "$a$",
+            "$$",
+            "(",
+            ")",
+            ";",
+            "--",
+            "/*",
+            "*/",
+            "\\",
+            "\n",
+            "é",
+            "E'",
+            "x",
+            " ",
+            "CREATE ",
+            "FUNCTION ",
+            "TRIGGER ",
+            "BEGIN ",
+            "END ",
+            "CASE ",
+        ];
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..20_000 {
+            let length = random.usize(..12);
+            let sql: String = (0..length).filter_map(|_| random.choice(parts)).collect();
+            for dialect in [Dialect::Postgres, Dialect::Sqlite] {
+                let mut end = 0;
+                for range in statements(&sql, dialect) {
+                    assert!(end <= range.start && range.start <= range.end, "{sql:?}");
+                    end = range.end;
+                    assert!(sql.get(range).is_some(), "{sql:?}");
+                }
+            }
+        }
+    }
 }

@@ -5,9 +5,8 @@ mod lock_file;
 mod session;
 
 use std::{
-    env,
     fmt::{self, Write},
-    path::{Path, PathBuf},
+    path::{Path, PathBuf, absolute},
     time::Duration,
 };
 
@@ -33,6 +32,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_millis(200);
 pub(crate) struct SqliteFile {
     options: SqliteConnectOptions,
     kind: Kind,
+    /// Whether it is created if it is not there.
+    creates: bool,
     /// Whether its journal is ours to choose.
     ours: bool,
 }
@@ -57,6 +58,7 @@ impl SqliteFile {
         Self {
             options,
             kind,
+            creates: true,
             ours: false,
         }
     }
@@ -95,6 +97,7 @@ impl SqliteFile {
             target: Target::Sqlite(Self {
                 options,
                 kind,
+                creates: has("mode=rwc"),
                 ours: true,
             }),
             any,
@@ -164,33 +167,27 @@ impl SqliteFile {
         const NOTADB: i32 = 26;
 
         let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
-        let file = self.path();
+        let file = absolute(self.path()).unwrap_or_else(|_| self.path().to_owned());
+        let folder = file.parent().unwrap_or(&file);
+        let shown = folder.display();
         // SQLite does not say which of them it was: the file system does.
         let remedy = match code & 0xff {
-            NOTADB => "DATABASE_URL names a file that is something else: change it".to_owned(),
-            CANTOPEN if file.is_dir() => {
-                "it is a folder: change DATABASE_URL to name a file in it".to_owned()
+            NOTADB => "it is something else: change DATABASE_URL".to_owned(),
+            CANTOPEN if file.is_dir() => "it is a folder: change DATABASE_URL".to_owned(),
+            CANTOPEN if !folder.is_dir() => {
+                format!("the folder {shown} does not exist: create it, or change DATABASE_URL")
             }
-            CANTOPEN if !folder(file).is_dir() => {
-                let (folder, here) = (folder(file).display(), relative_to(file));
-                format!("the folder {folder} does not exist{here}: create it")
-            }
-            CANTOPEN if !file.exists() && self.kind == Kind::ReadOnly => {
-                format!(
-                    "it does not exist{}: change DATABASE_URL",
-                    relative_to(file)
-                )
-            }
-            CANTOPEN if !file.exists() => format!(
-                "it cannot be created{}: let this user write to the folder {}, and let \
-                 DATABASE_URL end in ?mode=rwc",
-                relative_to(file),
-                folder(file).display(),
+            CANTOPEN if !file.exists() && !self.creates => format!(
+                "it does not exist in {shown}: to create it, let DATABASE_URL end in ?mode=rwc"
+            ),
+            CANTOPEN if !file.exists() => format!("let this user write to the folder {shown}"),
+            PERM | READONLY | CANTOPEN if self.kind == Kind::ReadOnly => format!(
+                "a write-ahead log needs this user to write to the folder {shown}, even to read; \
+                 if nobody writes to the file, let DATABASE_URL end in ?immutable=true"
             ),
             PERM | READONLY | CANTOPEN => format!(
-                "let this user write to the file and to its folder, {}; to read only, let \
-                 DATABASE_URL end in ?mode=ro",
-                folder(file).display(),
+                "let this user write to the file and to its folder, {shown}; to read only, let \
+                 DATABASE_URL end in ?mode=ro"
             ),
             _ => return None,
         };
@@ -254,20 +251,6 @@ fn escape(text: &str) -> String {
         }
         escaped
     })
-}
-
-fn folder(file: &Path) -> &Path {
-    match file.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    }
-}
-
-fn relative_to(file: &Path) -> String {
-    match env::current_dir() {
-        Ok(here) if file.is_relative() => format!(" (seen from {})", here.display()),
-        _ => String::new(),
-    }
 }
 
 impl Migratable for SqliteFile {

@@ -399,7 +399,7 @@ async fn what_cannot_be_opened_is_told_at_once_with_what_to_do() {
         (
             format!("sqlite://{}?mode=ro", at("x.db")),
             "unable to open database file (SQLite code 14)",
-            "it does not exist: change DATABASE_URL".to_owned(),
+            "to create it, let DATABASE_URL end in ?mode=rwc".to_owned(),
         ),
         (
             format!("sqlite://{}?mode=rwc", folder.path().display()),

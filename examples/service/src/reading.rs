@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error, SeqAccess, Visitor, value::MapAccessDeserializer},
+    de::{Error, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
     ser::Error as _,
 };
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
@@ -40,17 +40,40 @@ impl<'de> Deserialize<'de> for Readings {
                 f.write_str("a reading or an array of readings")
             }
 
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Readings, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Readings, A::Error> {
                 let one = Reading::deserialize(MapAccessDeserializer::new(map))?;
                 Ok(Readings(vec![one]))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Readings, A::Error> {
                 let mut many = Vec::new();
-                while let Some(reading) = seq.next_element()? {
+                while let Some(Element(reading)) = seq.next_element()? {
                     many.push(reading);
                 }
                 Ok(Readings(many))
+            }
+        }
+
+        /// A reading in an array. serde would also take an array of the fields' values for one.
+        struct Element(Reading);
+
+        impl<'de> Deserialize<'de> for Element {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_map(One).map(Self)
+            }
+        }
+
+        struct One;
+
+        impl<'de> Visitor<'de> for One {
+            type Value = Reading;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a reading")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Reading, A::Error> {
+                Reading::deserialize(MapAccessDeserializer::new(map))
             }
         }
 
@@ -156,6 +179,8 @@ mod tests {
         check(&format!("[{one},{one}]"), Ok(2));
         check("[]", Ok(0));
         check("7", Err("a reading or an array of readings"));
+        check("[7]", Err("expected a reading"));
+        check(r#"[["a",1]]"#, Err("expected a reading"));
         check(r#"{"sensor":"a"}"#, Err("missing field `value`"));
         check(
             r#"{"sensor":"a","value":1,"unit":"C"}"#,

@@ -107,22 +107,26 @@ struct Last {
 /// Count, mean and last reading of a sensor; `None` if it has none.
 pub(crate) async fn summary(pool: &AnyPool, sensor: &str) -> sqlx::Result<Option<Summary>> {
     // The sum behind a mean must not leave the range of a float, though each value is in it: large
-    // values are summed apart, 2^64 times smaller.
+    // values are summed apart, 2^64 times smaller. Not by AVG: Postgres squares the values for it,
+    // and fails if a square leaves the range.
     let row = sqlx::query(
         "SELECT COUNT(*) AS count, \
-         AVG(CASE WHEN ABS(value) <= 1e200 THEN value ELSE 0.0 END) AS small, \
-         AVG(CASE WHEN ABS(value) > 1e200 THEN value / 18446744073709551616.0 ELSE 0.0 END) AS large \
+         SUM(CASE WHEN ABS(value) <= 1e200 THEN value ELSE 0.0 END) AS small, \
+         SUM(CASE WHEN ABS(value) > 1e200 THEN value / 18446744073709551616.0 ELSE 0.0 END) AS large \
          FROM readings WHERE sensor = $1",
     )
     .bind(sensor)
     .fetch_one(pool)
     .await?;
-    let count = row.try_get("count")?;
+    let count: i64 = row.try_get("count")?;
     if count == 0 {
         return Ok(None);
     }
     let (small, large): (f64, f64) = (row.try_get("small")?, row.try_get("large")?);
-    let mean = (small + large * 2_f64.powi(64)).clamp(f64::MIN, f64::MAX);
+    #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 readings")]
+    let divisor = count as f64;
+    let mean = small / divisor + large / divisor * 2_f64.powi(64);
+    let mean = mean.clamp(f64::MIN, f64::MAX);
     let last = newest(pool, Some(sensor), 1).await?;
     Ok(last.into_iter().next().map(|last| Summary {
         sensor: last.sensor,

@@ -1,6 +1,7 @@
 //! A Postgres server for one test.
 
 mod account;
+mod session;
 mod template;
 mod watchdog;
 
@@ -17,6 +18,7 @@ use tempfile::TempDir;
 use xtask::servers;
 
 use self::account::Account;
+pub use self::session::Session;
 use self::watchdog::Watchdog;
 use crate::free_addr;
 
@@ -135,27 +137,9 @@ impl Postgres {
     ///
     /// The text that psql wrote to stderr.
     pub fn try_psql(&self, database: &str, sql: &str) -> Result<String, String> {
-        let port = self.addr.port().to_string();
-        let output = command(&self.bin.join("psql"))
-            .args([
-                "--no-psqlrc",
-                "--quiet",
-                "--no-align",
-                "--tuples-only",
-                "--set=ON_ERROR_STOP=1",
-            ])
-            .args([
-                "--username",
-                USER,
-                "--dbname",
-                database,
-                "--port",
-                &port,
-                "--command",
-                sql,
-            ])
-            .arg("--host")
-            .arg(self.folder.path())
+        let output = self
+            .psql_command(database)
+            .args(["--command", sql])
             .output()
             .expect("psql is installed with the server");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
@@ -164,6 +148,28 @@ impl Postgres {
         } else {
             Err(text(&output.stderr))
         }
+    }
+
+    /// Runs SQL as the superuser in a session that stays open until what is returned is dropped,
+    /// with the locks that it has taken.
+    #[track_caller]
+    pub fn session(&self, database: &str, sql: &str) -> Session {
+        Session::open(self.psql_command(database), sql)
+    }
+
+    fn psql_command(&self, database: &str) -> Command {
+        let mut psql = command(&self.bin.join("psql"));
+        psql.args([
+            "--no-psqlrc",
+            "--quiet",
+            "--no-align",
+            "--tuples-only",
+            "--set=ON_ERROR_STOP=1",
+        ]);
+        psql.args(["--username", USER, "--dbname", database]);
+        psql.args(["--port", &self.addr.port().to_string(), "--host"]);
+        psql.arg(self.folder.path());
+        psql
     }
 
     /// All that the server has logged.

@@ -8,13 +8,17 @@ use std::{
 use axum::{
     Router,
     body::Bytes,
+    extract::Request,
+    http::{StatusCode, header},
     routing::{get, post},
 };
+use hyper_util::rt::TokioIo;
 use tokio::{
+    io::AsyncWriteExt,
     net::TcpStream,
     sync::{Notify, oneshot},
 };
-use uptree_app::{IntoChild, Shutdown, StopCause, Supervisor};
+use uptree_app::{Context, IntoChild, Result, Shutdown, StopCause, Strategy, Supervisor, worker};
 use uptree_http::{Endpoint, Ready};
 
 use crate::{
@@ -162,11 +166,95 @@ fn a_client_that_asks_first_is_told_to_go_on() {
 }
 
 #[test]
+fn a_refused_body_does_not_cost_its_client_the_answer() {
+    test(async {
+        let service = Service::start(settings(), routes()).await;
+        let mut client = service.connect().await;
+        // It is all sent before the answer is looked at.
+        let body = "x".repeat(5 << 20);
+        let refused = client.post("/length", "text/plain", &body).await;
+        assert_eq!(refused.problem()["status"], 413);
+    });
+}
+
+#[test]
+fn a_connection_can_be_handed_over_to_another_protocol() {
+    test(async {
+        let upgrade = async |mut request: Request| {
+            let upgraded = hyper::upgrade::on(&mut request);
+            tokio::spawn(async move {
+                let upgraded = upgraded.await.expect("the client agrees");
+                let mut stream = TokioIo::new(upgraded);
+                stream.write_all(b"hello").await.expect("it is open");
+            });
+            let headers = [(header::CONNECTION, "upgrade"), (header::UPGRADE, "hello")];
+            (StatusCode::SWITCHING_PROTOCOLS, headers)
+        };
+        let routes = Router::new().route("/", get(upgrade));
+        let service = Service::start(settings(), routes).await;
+        let mut client = service.connect().await;
+        client
+            .send("GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: hello\r\n\r\n")
+            .await;
+        assert_eq!(client.head().await.expect("a head").status, 101);
+        assert_eq!(client.take(5).await.expect("five bytes"), "hello");
+        client.end().await.expect("a clean end");
+    });
+}
+
+#[test]
+fn an_endpoint_that_is_restarted_with_the_others_does_not_wait_for_its_clients() {
+    test(async {
+        let reached = Arc::new(Notify::new());
+        let handler = {
+            let reached = Arc::clone(&reached);
+            async move || {
+                reached.notify_one();
+                std::future::pending::<()>().await;
+            }
+        };
+        let endpoint = Endpoint::new(&settings()).routes(routes().route("/slow", get(handler)));
+        let crash = Arc::new(Notify::new());
+        let pool = async |crash: Arc<Notify>, _: Context| -> Result {
+            crash.notified().await;
+            Err("crashed".into())
+        };
+        let _tree = Supervisor::new("service")
+            .strategy(Strategy::OneForAll)
+            .child(endpoint.clone())
+            .child(worker("pool", Arc::clone(&crash), pool))
+            .child(Ready::new(&endpoint))
+            .start()
+            .await
+            .expect("it boots");
+        let addr = endpoint.local_addr().expect("it runs");
+        let mut idle = Client::connect(addr).await;
+        idle.get("/hello").await;
+        let mut busy = Client::connect(addr).await;
+        busy.ask("GET", "/slow").await;
+        reached.notified().await;
+        let start = Instant::now();
+        crash.notify_one();
+        idle.end().await.expect("FIN");
+        assert!(busy.next_response().await.is_err());
+        loop {
+            if let Ok(addr) = endpoint.local_addr()
+                && TcpStream::connect(addr).await.is_ok()
+                && Client::connect(addr).await.get("/hello").await.status == 200
+            {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    });
+}
+
+#[test]
 fn the_probes_are_the_endpoints_own() {
     test(async {
-        let middleware = axum::middleware::from_fn(async |_: axum::extract::Request, _| {
-            axum::http::StatusCode::UNAUTHORIZED
-        });
+        let middleware = axum::middleware::from_fn(async |_: Request, _| StatusCode::UNAUTHORIZED);
         let routes = routes()
             .route("/alive", get(|| async { "the app's" }))
             .layer(middleware);

@@ -9,7 +9,7 @@ use sqlx::{
 };
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{brake::Engaged, lock_file::LockFile};
+use super::{BUSY_TIMEOUT, brake::Engaged, lock_file::LockFile};
 use crate::{
     classify::is_busy,
     files::File,
@@ -21,6 +21,10 @@ use crate::{
 
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// How long a file that is not in a transaction, and so does not have the lock, waits for it in its
+/// midst: it cannot be begun again.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often a read is tried while the file is locked, which a WAL is only for a moment.
 const READS: u32 = 50;
@@ -120,6 +124,15 @@ impl SqliteSession {
             .map(drop)
     }
 
+    /// Says how long a statement waits for a lock.
+    async fn wait_for_locks(&mut self, limit: Duration) {
+        let sql = format!("PRAGMA busy_timeout = {}", limit.as_millis());
+        // It cannot fail, and if it did only the wait would be shorter.
+        let _ = raw_sql(AssertSqlSafe(sql))
+            .execute(&mut self.connection)
+            .await;
+    }
+
     async fn roll_back(&mut self) {
         self.in_transaction = false;
         // It may have been rolled back by the error itself.
@@ -183,8 +196,11 @@ impl Session for SqliteSession {
         if !file.in_transaction() {
             // As sqlx does it: a crash between the two leaves the file run and not entered. Here
             // goes the row that says "running", to be found after a crash and recovered from.
+            self.wait_for_locks(PATIENCE).await;
             self.run(file).await?;
-            return self.enter(file, since).await.map_err(Failure::Ledger);
+            let entered = self.enter(file, since).await;
+            self.wait_for_locks(BUSY_TIMEOUT).await;
+            return entered.map_err(Failure::Ledger);
         }
         if let Err(failure) = self.run(file).await {
             self.roll_back().await;
