@@ -1,6 +1,10 @@
 //! The root of a process's tree.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use uptree_supervisor::{
     BoxError, ChildSpec, Event, EventKind, Fault, IntoChild, Log, Observer, StopCause, Stopper,
@@ -114,6 +118,7 @@ pub(crate) fn refusal(faults: &[Fault], settings: &[BoxError]) -> Option<Exit> {
 pub(crate) struct Running {
     tree: Tree,
     root: ChildSpec,
+    onlooker: Arc<Onlooker>,
 }
 
 impl Running {
@@ -123,11 +128,17 @@ impl Running {
         mut options: TreeOptions,
         ending: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        options.observer = Arc::new(Onlooker {
+        let onlooker = Arc::new(Onlooker {
             ending: Box::new(ending),
+            cut_short: Mutex::default(),
         });
+        options.observer = onlooker.clone();
         let tree = Tree::spawn(root.clone(), options);
-        Self { tree, root }
+        Self {
+            tree,
+            root,
+            onlooker,
+        }
     }
 
     pub(crate) fn stopper(&self) -> Stopper {
@@ -143,7 +154,7 @@ impl Running {
                 Ok(()) => Exit::clean(),
             },
         };
-        with_losses(exit, &self.root)
+        with_losses(self.onlooker.with_cuts(exit), &self.root)
     }
 }
 
@@ -159,28 +170,52 @@ pub(crate) fn with_losses(exit: Exit, root: &ChildSpec) -> Exit {
     if lost.is_empty() {
         return exit;
     }
-    let code = match exit.code() {
-        Exit::CLEAN => Exit::OVERRUN,
-        code => code,
-    };
     let losses = lost
         .iter()
         .map(|(path, lost)| format!("error: {path}: {lost}"));
-    let failure = exit.failure().map(str::to_owned);
-    let all: Vec<_> = failure.into_iter().chain(losses).collect();
-    Exit::failed(code, all.join("\n"))
+    exit.and_overrun(losses)
 }
 
-/// Logs every event, and tells when the tree begins to end by itself.
+/// Logs every event, tells when the tree begins to end by itself, and keeps who is cut short.
 struct Onlooker {
     ending: Box<dyn Fn() + Send + Sync>,
+    /// Children that were killed because the stop budget is less than what they may take.
+    cut_short: Mutex<Vec<String>>,
+}
+
+impl Onlooker {
+    /// A stop that fits its budget only because children were killed before their time does not
+    /// fit it.
+    fn with_cuts(&self, exit: Exit) -> Exit {
+        let cut = self
+            .cut_short
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if cut.is_empty() {
+            return exit;
+        }
+        let text = format!(
+            "error: the stop budget is used up: killed before its own time was over: {}\n  \
+             help: raise STOP_BUDGET, or give these children less to do at a stop",
+            cut.join(", ")
+        );
+        exit.and_overrun([text])
+    }
 }
 
 impl Observer for Onlooker {
     fn observe(&self, event: &Event<'_>) {
         Log.observe(event);
-        if matches!(event.kind, EventKind::Ending) && event.is_root() {
-            (self.ending)();
+        match event.kind {
+            EventKind::Ending if event.is_root() => (self.ending)(),
+            EventKind::Killing { shortened: true } => {
+                let mut cut = self
+                    .cut_short
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                cut.push(event.path().to_string());
+            }
+            _ => {}
         }
     }
 }

@@ -3,7 +3,11 @@
 use std::{
     error::Error,
     fmt,
+    io::{self, Write},
     process::{ExitCode, Termination},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use uptree_supervisor::Help;
@@ -47,6 +51,16 @@ impl Exit {
         }
     }
 
+    /// The same end with more that went wrong at the stop: a clean one is not clean then.
+    pub(crate) fn and_overrun(self, failures: impl IntoIterator<Item = String>) -> Self {
+        let code = match self.code {
+            Self::CLEAN => Self::OVERRUN,
+            code => code,
+        };
+        let all: Vec<_> = self.failure.into_iter().chain(failures).collect();
+        Self::failed(code, all.join("\n"))
+    }
+
     /// The exit code.
     pub fn code(&self) -> u8 {
         self.code
@@ -61,9 +75,26 @@ impl Exit {
 impl Termination for Exit {
     fn report(self) -> ExitCode {
         if let Some(failure) = self.failure {
-            eprintln!("{failure}");
+            // A stderr that is closed, or that nobody reads, does not keep the process.
+            aside(move || drop(writeln!(io::stderr(), "{failure}")));
         }
         ExitCode::from(self.code)
+    }
+}
+
+/// How long output may take that must not hold up the end of the process.
+const TO_WRITE: Duration = Duration::from_millis(200);
+
+/// Does what writes to stdout or stderr on a thread of its own, and waits for it only so long: a
+/// pipe that nobody reads blocks whoever writes to it.
+pub(crate) fn aside(write: impl FnOnce() + Send + 'static) {
+    let (done, is_done) = mpsc::channel();
+    let writer = thread::Builder::new().name("aside".into()).spawn(move || {
+        write();
+        drop(done.send(()));
+    });
+    if writer.is_ok() {
+        _ = is_done.recv_timeout(TO_WRITE);
     }
 }
 

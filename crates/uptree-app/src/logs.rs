@@ -27,6 +27,8 @@ pub(crate) fn init(format: LogFormat, filter: &str) {
     let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let subscriber = tracing_subscriber::fmt()
         .with_ansi(colours)
+        // To stderr, which has the failure alone.
+        .log_internal_errors(false)
         .with_env_filter(EnvFilter::new(filter))
         .event_format(Lines(format))
         .finish();

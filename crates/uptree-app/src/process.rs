@@ -15,12 +15,14 @@ use uptree_supervisor::{BoxError, ChildSpec, StopCause, Stopper, TreeOptions, he
 use crate::{
     App, Exit, ProcessSettings,
     app::{Running, refusal, with_losses},
+    exit::aside,
     logs,
     settings::{self, Read},
     signals::Taken,
 };
 
-/// How long after the stop budget the process waits for the tree to tell of its own end.
+/// How long before the stop budget's end the tree is to be down, so that it tells of its own end;
+/// a quarter of the budget if that is less.
 const TO_REPORT: Duration = Duration::from_millis(500);
 
 /// The end of `--help`.
@@ -102,7 +104,8 @@ pub fn main<S: Args>(build: impl FnOnce(S) -> App) -> Exit {
         Ending::Whole(exit) => exit,
         Ending::Cut(exit) => with_losses(exit, &root),
     };
-    tracing::info!(child = root.id(), code = exit.code(), "exit");
+    let (id, code) = (root.id().to_owned(), exit.code());
+    aside(move || tracing::info!(child = id, code, "exit"));
     // Without waiting: a blocked worker would hold up the end, and the tree is gone.
     runtime.shutdown_background();
     exit
@@ -203,8 +206,8 @@ fn watch(id: &str, stopper: &Stopper, budget: Duration, told: &mpsc::Receiver<To
     // However the end begins, its time runs from there.
     let begin_to_stop = |limit: &mut Option<Instant>| {
         limit.get_or_insert_with(|| {
-            stopper.limit(budget);
-            Instant::now() + budget + TO_REPORT
+            stopper.limit(budget.saturating_sub(TO_REPORT.min(budget / 4)));
+            Instant::now() + budget
         });
     };
     loop {
@@ -221,13 +224,17 @@ fn watch(id: &str, stopper: &Stopper, budget: Duration, told: &mpsc::Receiver<To
                 signals += 1;
                 match signals {
                     1 => {
-                        tracing::info!(child = id, budget = ?budget, "{name}: stopping");
                         begin_to_stop(&mut limit);
                         stopper.stop(StopCause::Shutdown);
+                        let root = id.to_owned();
+                        aside(move || tracing::info!(child = root, ?budget, "{name}: stopping"));
                     }
                     2 => {
-                        tracing::warn!(child = id, "{name} again: the drain is skipped");
                         stopper.hurry();
+                        let root = id.to_owned();
+                        aside(move || {
+                            tracing::warn!(child = root, "{name} again: the drain is skipped");
+                        });
                     }
                     _ => return cut(Exit::FORCED, forced(name, stopper)),
                 }

@@ -123,6 +123,14 @@ pub(crate) enum Read {
 /// Reads `command`'s arguments from `words` (the first is the program) and the environment.
 pub(crate) fn read(command: Command, words: Vec<OsString>) -> Read {
     let mut bad = Vec::new();
+    // An empty variable is one that is not set.
+    let command = command.mut_args(|arg| {
+        let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+        match arg.get_env().is_some_and(is_empty) {
+            true => arg.env(Resettable::Reset),
+            false => arg,
+        }
+    });
     let command = with_secret_files(command, &mut bad);
     // First as mere text: it tells what was given, and fails for unknown flags and `--help`.
     let as_text = |arg: Arg| match arg.get_action().takes_values() {
@@ -132,6 +140,11 @@ pub(crate) fn read(command: Command, words: Vec<OsString>) -> Read {
     let texts = command.clone().mut_args(as_text);
     let texts = match texts.try_get_matches_from(words.clone()) {
         Ok(texts) => texts,
+        // The help is the real command's.
+        Err(error) if !error.use_stderr() => {
+            let help = command.try_get_matches_from(words).err();
+            return Read::Stop(Vec::new(), help.unwrap_or(error));
+        }
         Err(error) => return Read::Stop(bad, error),
     };
     let mut unusable: Vec<Arg> = Vec::new();
@@ -173,7 +186,7 @@ fn with_secret_files(command: Command, bad: &mut Vec<BadSetting>) -> Command {
         let file_name = format!("{name}_FILE");
         let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
         let arg = arg.help(format!("{help} [or in the file that {file_name} names]"));
-        let Some(path) = std::env::var_os(&file_name) else {
+        let Some(path) = std::env::var_os(&file_name).filter(|path| !path.is_empty()) else {
             return arg;
         };
         if std::env::var_os(&name).is_some() {
@@ -220,7 +233,7 @@ fn complain(arg: &Arg, text: &OsStr, complaint: &clap::Error) -> String {
     };
     let shown = match is_secret(arg) {
         true => String::new(),
-        false => format!(" {:?}", text.display().to_string()),
+        false => format!(" {:?}:", text.display().to_string()),
     };
     let possible: Vec<_> = arg.get_possible_values();
     let why = match (std::error::Error::source(complaint), possible.is_empty()) {
@@ -296,8 +309,8 @@ mod tests {
         assert_eq!(
             bad,
             [
-                "--pool-size: \"abc\" invalid digit found in string",
-                "--delay: \"soon\" takes a length of time, such as 500ms, 60s or 2m",
+                "--pool-size: \"abc\": invalid digit found in string",
+                "--delay: \"soon\": takes a length of time, such as 500ms, 60s or 2m",
             ]
         );
         let matches = matches.expect("defaults stand in");

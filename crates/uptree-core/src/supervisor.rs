@@ -114,6 +114,8 @@ enum State {
     Starting,
     Running,
     Stopping,
+    /// Its start is called off.
+    CalledOff,
     /// Gone by itself; the exit waits in the mailbox.
     Exited(Exit),
     /// Its last restart failed; the retry waits in the mailbox.
@@ -238,7 +240,8 @@ impl Supervisor {
 
     fn on_ignored(&mut self, it: Incarnation) {
         let state = self.children[it.child].state;
-        if self.is_current(it) && matches!(state, State::Starting | State::Stopping) {
+        let ends = matches!(state, State::Starting | State::Stopping | State::CalledOff);
+        if self.is_current(it) && ends {
             self.take_down(it.child);
         }
     }
@@ -251,6 +254,8 @@ impl Supervisor {
         match child.state {
             State::Starting => self.on_start_failed(it.child, out),
             State::Stopping => self.on_stopped(it.child, exit, out),
+            // However it ended: nobody has seen it start.
+            State::CalledOff => self.take_down(it.child),
             State::Running => {
                 child.state = State::Exited(exit);
                 self.mailbox.push_back(Message::Exited(it));
@@ -290,7 +295,10 @@ impl Supervisor {
 
     fn on_stuck(&mut self, it: Incarnation) {
         let state = self.children[it.child].state;
-        let up = matches!(state, State::Starting | State::Running | State::Stopping);
+        let up = !matches!(
+            state,
+            State::Down | State::Exited(_) | State::Restarting | State::Forgotten | State::Stuck
+        );
         if self.is_current(it) && up {
             self.children[it.child].state = State::Stuck;
             self.end(Outcome::Stuck(it.child));
@@ -327,7 +335,8 @@ impl Supervisor {
             match &mut self.phase {
                 Phase::Stopping { range, then } => {
                     let in_flight = self.children.get(range.end);
-                    if in_flight.is_some_and(|child| child.state == State::Stopping) {
+                    let waited_for = [State::Stopping, State::CalledOff];
+                    if in_flight.is_some_and(|child| waited_for.contains(&child.state)) {
                         return None;
                     }
                     let Some(i) = range.next_back() else {
@@ -340,13 +349,21 @@ impl Supervisor {
                         continue;
                     };
                     match self.children[i].state {
-                        State::Starting | State::Running => {
+                        State::Starting => {
+                            self.children[i].state = State::CalledOff;
+                            return Some(Action::Stop(self.incarnation(i)));
+                        }
+                        State::Running => {
                             self.children[i].state = State::Stopping;
                             return Some(Action::Stop(self.incarnation(i)));
                         }
                         State::Exited(exit) => self.on_stopped(i, exit, out),
                         State::Restarting => self.children[i].state = State::Down,
-                        State::Stopping | State::Down | State::Forgotten | State::Stuck => {}
+                        State::Stopping
+                        | State::CalledOff
+                        | State::Down
+                        | State::Forgotten
+                        | State::Stuck => {}
                     }
                 }
                 Phase::Starting { range, boot } => {

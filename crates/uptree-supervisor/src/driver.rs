@@ -6,6 +6,7 @@
 //! to stop has come.)
 
 use std::{
+    collections::VecDeque,
     future::Future,
     pin::{Pin, pin},
     sync::Arc,
@@ -21,6 +22,7 @@ use uptree_core::{Action, Event, Incarnation as Key, Index, Note, Outcome, Shutd
 
 use crate::{
     ChildState, EventKind, ExitReason, Result, Starting, Supervisor, TreeError,
+    budget::share,
     incarnation::{Incarnation, Path, Report, StopCause},
     scope::Scope,
 };
@@ -42,6 +44,8 @@ pub(crate) async fn run(supervisor: &Supervisor, cx: Starting) -> Result {
         timer: None,
         asked: false,
         ending: false,
+        stop_budgets: None,
+        lingering: VecDeque::new(),
         stopped: None,
     };
     driver.run(cx).await
@@ -61,6 +65,10 @@ struct Driver<'a> {
     asked: bool,
     /// It has begun to end, asked or not.
     ending: bool,
+    /// For each child, what it and those before it may take to stop; made when it is needed.
+    stop_budgets: Option<Vec<Option<Duration>>>,
+    /// Children that ended and are not gone, in the order of when they are stuck.
+    lingering: VecDeque<(Key, Instant)>,
     /// A child that has stopped, and how long that took, until the core has had its say.
     stopped: Option<(Index, Duration)>,
 }
@@ -84,6 +92,8 @@ struct InFlight {
     stage: Stage,
     /// The core asked for its stop; otherwise its start ran out of time.
     stop: bool,
+    /// It gets less than its own time.
+    shortened: bool,
     since: Instant,
     /// `None`: for ever.
     deadline: Option<Instant>,
@@ -175,22 +185,53 @@ impl Driver<'_> {
         }
     }
 
+    /// Asks a child to stop within `limit`, or within less if the whole stop has too little time.
     fn ask(&mut self, child: Index, cause: StopCause, limit: Duration, now: Instant) {
         let Some(life) = self.life(child) else { return };
-        let is_supervisor = self.scope.specs[child].children().is_some();
-        let own = now.checked_add(limit);
-        // A supervisor's children are each shortened; it needs the time that they take.
-        let deadline = if is_supervisor && own.is_none() {
-            None
+        let spec = &self.scope.specs[child];
+        // A supervisor is not cut short: its children are.
+        let kills = spec.children().is_none() || limit != Duration::MAX;
+        let own = if kills {
+            Some(limit)
         } else {
-            life.tree().shortened(own)
+            spec.stop_budget()
         };
+        let given = match self.own.stop_deadline() {
+            Some(end) => {
+                let left = end.saturating_duration_since(now);
+                Some(share(
+                    own.unwrap_or(Duration::MAX),
+                    self.stop_budget_to(child),
+                    left,
+                ))
+            }
+            None => own,
+        };
+        let deadline = given.and_then(|given| now.checked_add(given));
         life.ask_to_stop(cause, deadline);
-        if limit.is_zero() {
+        if given.is_some_and(|given| given.is_zero()) && kills {
             self.kill(child, now);
-        } else {
-            self.wait_for(child, Stage::Asked, now, deadline);
+            return;
         }
+        self.wait_for(child, Stage::Asked, now, deadline.filter(|_| kills));
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.shortened = given < own;
+        }
+    }
+
+    /// What the children up to and including `child`, those who are still to stop, may take.
+    fn stop_budget_to(&mut self, child: Index) -> Option<Duration> {
+        let sums = self.stop_budgets.get_or_insert_with(|| {
+            let mut sum = Some(Duration::ZERO);
+            let budgets = self.scope.specs.iter().map(|spec| {
+                sum = sum
+                    .zip(spec.stop_budget())
+                    .and_then(|(sum, own)| sum.checked_add(own));
+                sum
+            });
+            budgets.collect()
+        });
+        sums[child]
     }
 
     fn kill(&mut self, child: Index, now: Instant) {
@@ -252,7 +293,9 @@ impl Driver<'_> {
     /// The next thing that the core must know. Cancel safe, as the driver is dropped in it.
     async fn next_event(&mut self, mut asked: Pin<&mut impl Future<Output = StopCause>>) -> Event {
         loop {
-            let deadline = self.in_flight.as_ref().and_then(|it| it.deadline);
+            let in_flight = self.in_flight.as_ref().and_then(|it| it.deadline);
+            let lingers = self.lingering.front().map(|&(_, until)| until);
+            let deadline = in_flight.into_iter().chain(lingers).min();
             let event = tokio::select! {
                 biased;
                 _ = asked.as_mut(), if !self.asked => {
@@ -276,7 +319,12 @@ impl Driver<'_> {
                     && shared.key() == key
                 {
                     task.abort();
+                    self.lingers(key);
                 }
+                None
+            }
+            Report::Lingers(key) => {
+                self.lingers(key);
                 None
             }
             Report::Gone { key, done, reason } => Some(self.on_gone(key, done, reason)),
@@ -323,9 +371,31 @@ impl Driver<'_> {
         event
     }
 
+    /// It was killed, or has ended: it gets the grace of those, and is stuck then.
+    fn lingers(&mut self, key: Key) {
+        let until = Instant::now().checked_add(self.own.tree().abort_grace);
+        self.lingering.extend(until.map(|until| (key, until)));
+    }
+
     fn on_deadline(&mut self) -> Option<Event> {
         let now = Instant::now();
-        let InFlight { child, stage, .. } = *self.in_flight.as_ref()?;
+        if let Some((key, _)) = self.lingering.pop_front_if(|(_, until)| *until <= now) {
+            let is_there = self.slots[key.child].exit.is_none();
+            let life = self
+                .life(key.child)
+                .filter(|life| life.key() == key && is_there)?;
+            return self.give_up_on(&life, now);
+        }
+        let InFlight {
+            child,
+            stage,
+            shortened,
+            deadline,
+            ..
+        } = *self.in_flight.as_ref()?;
+        if deadline.is_none_or(|deadline| deadline > now) {
+            return None;
+        }
         let life = self.life(child)?;
         match stage {
             Stage::Starting => {
@@ -341,19 +411,26 @@ impl Driver<'_> {
                 None
             }
             Stage::Asked => {
-                life.emit(EventKind::Killing);
+                life.emit(EventKind::Killing { shortened });
                 self.kill(child, now);
                 None
             }
             Stage::Killed => {
-                let after = life.tree().abort_grace;
-                life.emit(EventKind::Stuck { after });
-                self.show(child, life.number(), ChildState::Stuck, now);
-                life.release_owner();
                 self.in_flight = None;
-                Some(Event::Stuck(life.key()))
+                self.give_up_on(&life, now)
             }
         }
+    }
+
+    /// It was killed and is still there: it is stuck.
+    fn give_up_on(&mut self, life: &Incarnation, now: Instant) -> Option<Event> {
+        if !life.release_owner() {
+            return None;
+        }
+        let after = life.tree().abort_grace;
+        life.emit(EventKind::Stuck { after });
+        self.show(life.child(), life.number(), ChildState::Stuck, now);
+        Some(Event::Stuck(life.key()))
     }
 
     // ------------------------------------------------------------------ telling
@@ -431,6 +508,7 @@ impl Driver<'_> {
             child,
             stage,
             stop: before.as_ref().is_some_and(|it| it.stop),
+            shortened: before.as_ref().is_some_and(|it| it.shortened),
             since: before.map_or(now, |it| it.since),
             deadline,
         });

@@ -72,7 +72,7 @@ pub enum StartError {
 
 /// Something wrong with how a child was made, found before anything starts.
 #[derive(Debug, thiserror::Error)]
-#[error("{path}")]
+#[error("{path} is not set up right")]
 pub struct Fault {
     path: String,
     source: BoxError,

@@ -84,7 +84,10 @@ pub enum EventKind<'a> {
     /// It is asked to stop, or its start is called off, or it is killed as its spec says.
     Stopping(StopCause),
     /// Its time to stop, or to start, is over: it is killed.
-    Killing,
+    Killing {
+        /// The time was less than its own, because the whole stop had too little.
+        shortened: bool,
+    },
     /// It is gone, as it was asked.
     Stopped {
         /// How it ended.
@@ -134,8 +137,14 @@ impl Observer for Log {
             EventKind::MaxIntensity => log!(error, "failed too often: its supervisor gives up"),
             EventKind::Ending => log!(warn, "ending"),
             EventKind::Stopping(cause) => log!(debug, ?cause, "stopping"),
-            EventKind::Killing => log!(warn, "out of time: killed"),
-            EventKind::Stopped { took, .. } => log!(info, took = ?took, "stopped"),
+            EventKind::Killing { shortened: false } => log!(warn, "out of time: killed"),
+            EventKind::Killing { shortened: true } => {
+                log!(warn, "the stop budget leaves it no more time: killed");
+            }
+            EventKind::Stopped { reason, took } => match reason {
+                ExitReason::Shutdown => log!(info, took = ?took, "stopped"),
+                reason => log!(info, %reason, took = ?took, "stopped"),
+            },
             EventKind::ShutdownError(reason) => log!(error, %reason, "did not stop in order"),
             EventKind::Stuck { after } => log!(
                 error,

@@ -137,7 +137,7 @@ impl Error for Stop {
 
 /// Accepted work that is lost when the process ends: what [`Child::lost`](crate::Child::lost) tells.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{count} {what} lost")]
+#[error("lost {count} {what}")]
 pub struct Lost {
     count: usize,
     what: &'static str,

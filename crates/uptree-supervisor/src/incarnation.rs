@@ -45,6 +45,8 @@ pub(crate) enum Report {
     Ready(Key),
     /// A task that it spawned panicked; it is to be aborted.
     TaskFailed(Key),
+    /// Its own future has ended, and something that it owned is still there.
+    Lingers(Key),
     /// It is gone.
     Gone {
         key: Key,
@@ -221,8 +223,8 @@ impl Incarnation {
     pub(crate) fn fail_start(&self) {
         let mut rest = self.rest();
         let attempt = rest.extra.as_mut().and_then(|extra| extra.attempt.take());
-        let hint =
-            "is `cx.ready()` called? `cx.progress(…)` extends the time, START_TIMEOUT sets it";
+        let hint = "raise START_TIMEOUT; in its code: is `cx.ready()` called, and `cx.progress(…)`, \
+                    which extends the time?";
         let unexplained = attempt.is_none();
         let error = StartError::TimedOut {
             after: self.start_timeout(),
@@ -239,7 +241,9 @@ impl Incarnation {
 
     /// Asks the child to stop; the first cause is kept.
     pub(crate) fn ask_to_stop(&self, cause: StopCause, deadline: Option<Instant>) {
-        self.rest().stop_deadline = deadline;
+        if let Some(deadline) = deadline {
+            self.limit_stop(deadline);
+        }
         let code = CAUSES.iter().position(|&each| each == cause);
         let code = u8::try_from(code.unwrap_or_default() + 1).unwrap_or(1);
         let first = |bits: u8| (bits >> CAUSE_SHIFT == 0).then_some(bits | code << CAUSE_SHIFT);
@@ -247,6 +251,11 @@ impl Incarnation {
             .bits
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, first);
         self.stop.notify_waiters();
+    }
+
+    /// Sets when its stop is to be over; the first word counts.
+    pub(crate) fn limit_stop(&self, deadline: Instant) {
+        self.rest().stop_deadline.get_or_insert(deadline);
     }
 
     pub(crate) fn stop_cause(&self) -> Option<StopCause> {
@@ -298,6 +307,9 @@ impl Incarnation {
         for task in tasks.into_iter().flatten().filter_map(|(_, task)| task) {
             task.abort();
         }
+        if self.alive.load(Ordering::Acquire) > 1 {
+            self.report(Report::Lingers(self.key));
+        }
         self.release();
     }
 
@@ -313,14 +325,17 @@ impl Incarnation {
         self.release_owner();
     }
 
-    /// Its supervisor no longer waits for it: because it is gone, or because it is stuck.
-    pub(crate) fn release_owner(&self) {
+    /// Its supervisor no longer waits for it: because it is gone, or because it is stuck. Says
+    /// whether that is new.
+    pub(crate) fn release_owner(&self) -> bool {
         let before = self.bits.fetch_or(RELEASED, Ordering::AcqRel);
-        if before & RELEASED == 0
-            && let Some(owner) = &self.scope.owner
-        {
+        if before & RELEASED != 0 {
+            return false;
+        }
+        if let Some(owner) = &self.scope.owner {
             owner.release();
         }
+        true
     }
 
     // ------------------------------------------------------------------ its tasks

@@ -29,6 +29,7 @@
 //! # }
 //! ```
 
+mod budget;
 mod child;
 mod driver;
 mod error;

@@ -1,12 +1,7 @@
 //! What the incarnations of one tree share.
 
-use std::{
-    fmt,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Log, Observer};
@@ -49,7 +44,6 @@ pub(crate) struct TreeState {
     pub(crate) abort_grace: Duration,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) hurry: CancellationToken,
-    stop_deadline: OnceLock<Instant>,
 }
 
 impl TreeState {
@@ -59,21 +53,6 @@ impl TreeState {
             abort_grace: options.abort_grace,
             observer: options.observer,
             hurry: CancellationToken::new(),
-            stop_deadline: OnceLock::new(),
         })
-    }
-
-    /// The whole tree is to be down by then; the first word counts.
-    pub(crate) fn set_stop_deadline(&self, deadline: Instant) {
-        _ = self.stop_deadline.set(deadline);
-    }
-
-    /// The earlier of `deadline` and the whole tree's, once that is being stopped.
-    pub(crate) fn shortened(&self, deadline: Option<Instant>) -> Option<Instant> {
-        let whole = self.stop_deadline.get().copied();
-        match (deadline, whole) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
     }
 }

@@ -101,7 +101,7 @@ impl Tree {
                 self.task.abort();
                 None
             }
-            Some(Report::Ready(_)) => None,
+            Some(Report::Ready(_) | Report::Lingers(_)) => None,
             None => Some(ExitReason::Killed),
         };
         if self.exit.is_some() {
@@ -143,10 +143,12 @@ impl Stopper {
         self.root.ask_to_stop(cause, None);
     }
 
-    /// Gives no child more time to stop than `budget` from now. The first word counts.
+    /// Lets the stop, now or later, take no longer than `budget` from now. If that is less than
+    /// what the children may take, each gets the same fraction of its own time. The first word
+    /// counts.
     pub fn limit(&self, budget: Duration) {
         if let Some(deadline) = Instant::now().checked_add(budget) {
-            self.root.tree().set_stop_deadline(deadline);
+            self.root.limit_stop(deadline);
         }
     }
 

@@ -81,7 +81,7 @@ impl Observer for Story {
             EventKind::MaxIntensity => "too often".into(),
             EventKind::Ending => "ending".into(),
             EventKind::Stopping(cause) => format!("stopping: {cause:?}"),
-            EventKind::Killing => "killing".into(),
+            EventKind::Killing { .. } => "killing".into(),
             EventKind::Stopped { reason, .. } => format!("stopped: {reason}"),
             EventKind::ShutdownError(reason) => format!("shutdown error: {reason}"),
             EventKind::Stuck { .. } => "stuck".into(),
@@ -346,7 +346,7 @@ async fn a_stop_during_the_boot_calls_off_the_start_and_gives_it_its_grace() {
         "0 app/first ready",
         "0 app/migrator starting",
         "0 app/migrator stopping: Shutdown",
-        "2 app/migrator shutdown error: rolled back",
+        "2 app/migrator stopped: rolled back",
         "2 app/first stopping: Shutdown",
         "2 app/first stopped: shutdown",
     ]);
@@ -505,16 +505,37 @@ async fn infinity_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_budget_shortens_the_time_of_those_who_are_left() {
-    let ids = ["a", "b", "c"];
-    let app = Supervisor::new("app").children(ids.map(|id| worker(id, (), deaf)));
-    let mut tree = app.start().await.expect("boots");
-    let began = Instant::now();
-    tree.stopper().limit(7 * SECOND);
+async fn a_stop_budget_is_shared_by_those_who_are_left_also_further_down() {
+    let story = Story::new();
+    let inner = Supervisor::new("inner").children(["a", "b"].map(|id| worker(id, (), deaf)));
+    let app = Supervisor::new("app")
+        .children(steadies(&["quick"]))
+        .child(inner)
+        .child(worker("c", (), deaf).shutdown(Shutdown::Timeout(10 * SECOND)));
+    let mut tree = spawn(&story, app);
+    tree.ready().await.expect("boots");
+    story.lines.lock().expect("no panic").clear();
+    // Half of the 25 s that they may take.
+    tree.stopper().limit(Duration::from_millis(12_500));
     tree.stop(StopCause::Shutdown);
     tree.wait().await.expect("stops");
-    // 5 s for the last one, 2 s for the one before, nothing for the first.
-    assert_eq!(began.elapsed(), 7 * SECOND);
+    let lines = story.lines.lock().expect("no panic").clone();
+    let kills: Vec<_> = lines
+        .iter()
+        .filter(|line| line.ends_with("killing"))
+        .collect();
+    assert_eq!(
+        kills,
+        [
+            "5 app/c killing",
+            "7.5 app/inner/b killing",
+            "10 app/inner/a killing"
+        ]
+    );
+    assert_eq!(
+        lines.last().map(String::as_str),
+        Some("10 app/quick stopped: shutdown")
+    );
 }
 
 /// Blocks its thread: the abort cannot take effect.
@@ -548,6 +569,36 @@ async fn a_child_that_cannot_be_killed_is_stuck_and_climbs_to_the_root() {
     assert_eq!(path, "app/inner/blocks");
     // What could stop has stopped, in order, all the same.
     story.until("app/inner/early stopped: shutdown").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_ends_and_leaves_a_blocked_task_is_stuck() {
+    async fn leaves(release: Arc<std::sync::Barrier>, cx: Context) -> Result {
+        let begun = Arc::new(Notify::new());
+        let begins = begun.clone();
+        cx.spawn(async move {
+            // From another thread: a wake-up from this one would wait on it, and it blocks.
+            let told = std::thread::spawn(move || begins.notify_one()).join();
+            told.expect("no panic");
+            release.wait();
+        });
+        begun.notified().await;
+        Err("boom".into())
+    }
+    let release = Arc::new(std::sync::Barrier::new(2));
+    let options = TreeOptions {
+        abort_grace: Duration::from_millis(20),
+        ..TreeOptions::default()
+    };
+    let app = Supervisor::new("app").child(worker("leaves", release.clone(), leaves));
+    let mut tree = app.spawn(options);
+    tree.ready().await.expect("boots");
+    let error = tree.wait().await.expect_err("is stuck");
+    release.wait();
+    assert_eq!(
+        error.to_string(),
+        "app/leaves is stuck: still running 20ms after it was killed"
+    );
 }
 
 /// Tells when it is dropped.
@@ -699,7 +750,7 @@ fn what_is_wrong_is_found_before_anything_starts() {
     let faults: Vec<_> = spec
         .check()
         .iter()
-        .map(|fault| format!("{fault}: {}", fault.error()))
+        .map(|fault| format!("{}: {}", fault.path(), fault.error()))
         .collect();
     assert_eq!(
         faults,
