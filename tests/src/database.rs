@@ -43,12 +43,11 @@ impl Database {
     /// A database on a Postgres server with settings of its own.
     pub fn postgres_with<const N: usize>(settings: [&str; N]) -> Option<Self> {
         let server = Postgres::start_with(settings)?;
-        let (user, password) = (Self::USER, Self::PASSWORD);
+        let (user, password, name) = (Self::USER, Self::PASSWORD, Self::NAME);
         let role = format!("CREATE ROLE {user} LOGIN PASSWORD '{password}'");
         server.psql("postgres", &role);
-        let database = Self::Postgres(server);
-        database.create();
-        Some(database)
+        server.psql("postgres", &format!("CREATE DATABASE {name} OWNER {user}"));
+        Some(Self::Postgres(server))
     }
 
     /// Its URL, as a service takes it.
@@ -84,14 +83,18 @@ impl Database {
         }
     }
 
-    /// Makes it new and empty. Nobody may be connected.
-    pub fn recreate(&self) {
+    /// Makes it empty again, once those who were connected are gone.
+    #[track_caller]
+    pub fn clear(&self) {
         match self {
             Self::Sqlite(sqlite) => sqlite.remove(),
             Self::Postgres(server) => {
-                let drop = format!("DROP DATABASE {} WITH (FORCE)", Self::NAME);
-                server.psql("postgres", &drop);
-                self.create();
+                let user = Self::USER;
+                let sql = format!(
+                    "SET client_min_messages = warning;
+                     DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION {user}"
+                );
+                server.psql(Self::NAME, &sql);
             }
         }
     }
@@ -143,13 +146,6 @@ impl Database {
             "SELECT version, description, success, {checksum} FROM _sqlx_migrations ORDER BY version"
         );
         format!("{}\n{}", self.query(schema), self.query(&ledger))
-    }
-
-    fn create(&self) {
-        if let Self::Postgres(server) = self {
-            let (name, user) = (Self::NAME, Self::USER);
-            server.psql("postgres", &format!("CREATE DATABASE {name} OWNER {user}"));
-        }
     }
 }
 
@@ -265,7 +261,7 @@ mod tests {
         );
         assert_eq!(rows, "1|2.5|x\n|-3|two words");
         assert_eq!(database.ledger(), "");
-        database.recreate();
+        database.clear();
         assert_eq!(database.query("SELECT count(*) FROM sqlite_schema"), "0");
     }
 

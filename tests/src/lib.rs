@@ -6,6 +6,7 @@
 //! | [`Postgres`] | a Postgres server of the test's own, gone when the test is |
 //! | [`Service`] | one of the examples' binaries: spawned, signalled, waited for, read line by line |
 //! | [`Example`] | the example service on a free address |
+//! | [`migrations`], [`slow`] | a folder for `MIGRATIONS_DIR`, and a file for it that takes its time |
 //! | [`http`] | a blocking HTTP/1.1 client: single requests, kept connections, raw bytes |
 //! | [`load`] | clients that go on, and note what came of each request |
 //! | [`free_addr`] | an address that nothing listens on, and no other test is given |
@@ -53,6 +54,7 @@ mod example;
 mod folders;
 pub mod http;
 pub mod load;
+mod migrations;
 mod port;
 mod postgres;
 mod process;
@@ -60,6 +62,7 @@ mod process;
 pub use database::{Database, Held, HeldFile, Sqlite};
 pub use eventually::eventually;
 pub use example::{Example, failure};
+pub use migrations::{migrations, slow};
 pub use port::free_addr;
 pub use postgres::{Postgres, Session};
 pub use process::{Ended, Service, binary, command};

@@ -151,7 +151,7 @@ fn all_bad_values_are_told_at_once_before_anything_starts() {
             "{expected}\nis not in\n{stderr}"
         );
     }
-    assert_eq!(stderr.matches("error: ").count(), bad.len() + 1, "{stderr}");
+    assert_eq!(stderr.matches("error: ").count(), bad.len(), "{stderr}");
     assert!(service.stdout_lines().is_empty());
     let left = fs::read_dir(folder.path()).expect("it is ours").count();
     assert_eq!(left, 0, "nothing was started that would have made a file");
@@ -313,14 +313,14 @@ fn a_folder_that_cannot_be_written_is_named() {
     let folder = tempfile::tempdir().expect("the temporary folder can be written");
     let file = folder.path().join("file");
     fs::write(&file, "").expect("it is ours");
-    let mut cases = vec![
+    let mut unwritable = vec![
         (file.join("shop.db"), file),
         (folder.path().join("no/shop.db"), folder.path().join("no")),
     ];
     if cfg!(target_os = "linux") {
-        cases.push(("/proc/shop.db".into(), "/proc".into()));
+        unwritable.push(("/proc/shop.db".into(), "/proc".into()));
     }
-    for (path, folder) in cases {
+    for (path, at_fault) in unwritable {
         let path = path.display();
         let mut service = Example::spawn(&format!("sqlite://{path}?mode=rwc"), &[]);
         let (causes, help) = chain(&service.fails(1));
@@ -330,7 +330,7 @@ fn a_folder_that_cannot_be_written_is_named() {
                caused by: unable to open database file (SQLite code 14)"
         );
         assert_eq!(causes, expected);
-        assert!(help.contains(&folder.display().to_string()), "{help}");
+        assert!(help.contains(&at_fault.display().to_string()), "{help}");
         starts_nothing_after(&service, "service/repo");
     }
 }

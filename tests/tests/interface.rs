@@ -1,5 +1,6 @@
 //! The example service's interface, to the letter: bodies, errors, limits, on both databases.
 
+use std::fmt::Write;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
@@ -105,122 +106,10 @@ fn an_id_that_is_sent_again_is_written_once(database: &Database) {
     assert_eq!(whole(&written), "1\n4", "the first is left as it is");
 }
 
-/// What is refused with 422 and a pointer to the place, or with 400 if it is no JSON at all.
+/// With 422 and a pointer to the place, or with 400 if it is no JSON at all.
 fn what_the_database_would_refuse_is_refused_before_the_202(database: &Database) {
     let mut service = Example::boot(&database.url(), &[]);
-    let long = "x".repeat(201);
-    let characters = "takes 1 to 200 characters, none of them a control character";
-    let time = "takes a time as in RFC 3339, in the years 1 to 9999";
-    for (reading, pointer, what) in [
-        (json!({"sensor": "", "value": 1}), "/sensor", characters),
-        (json!({"sensor": long, "value": 1}), "/sensor", characters),
-        (
-            json!({"sensor": "a\u{0}b", "value": 1}),
-            "/sensor",
-            characters,
-        ),
-        (json!({"sensor": "a\nb", "value": 1}), "/sensor", characters),
-        (
-            json!({"sensor": "\u{7f}", "value": 1}),
-            "/sensor",
-            characters,
-        ),
-        (
-            json!({"sensor": "\u{9f}", "value": 1}),
-            "/sensor",
-            characters,
-        ),
-        (json!({"sensor": 1, "value": 1}), "/sensor", "invalid type"),
-        (
-            json!({"sensor": null, "value": 1}),
-            "/sensor",
-            "invalid type",
-        ),
-        (json!({"value": 1}), "", "missing field `sensor`"),
-        (json!({"sensor": "a"}), "", "missing field `value`"),
-        (
-            json!({"sensor": "a", "value": "1"}),
-            "/value",
-            "expected f64",
-        ),
-        (
-            json!({"sensor": "a", "value": null}),
-            "/value",
-            "expected f64",
-        ),
-        (
-            json!({"sensor": "a", "value": true}),
-            "/value",
-            "expected f64",
-        ),
-        (
-            json!({"sensor": "a", "value": 1, "id": "1"}),
-            "/id",
-            "takes a UUID",
-        ),
-        (
-            json!({"sensor": "a", "value": 1, "id": null}),
-            "/id",
-            "invalid type",
-        ),
-        (
-            json!({"sensor": "a", "value": 1, "unit": "C"}),
-            "/unit",
-            "unknown field `unit`",
-        ),
-        (
-            json!({"sensor": "a", "value": 1, "at": null}),
-            "/at",
-            "invalid type",
-        ),
-        (
-            json!({"sensor": "a", "value": 1, "at": 1_700_000_000}),
-            "/at",
-            "invalid type",
-        ),
-        (
-            json!({"sensor": "a", "value": 1, "at": "2026-11-23"}),
-            "/at",
-            time,
-        ),
-        (
-            json!({"sensor": "a", "value": 1, "at": "2026-02-29T10:00:00Z"}),
-            "/at",
-            time,
-        ),
-        (
-            json!({"sensor": "a", "value": 1, "at": "2026-11-23T10:00:00"}),
-            "/at",
-            time,
-        ),
-        (
-            json!({"sensor": "a", "value": 1, "at": "0000-12-31T23:59:59Z"}),
-            "/at",
-            time,
-        ),
-        (
-            json!({"sensor": "a", "value": 1, "at": "0001-01-01T00:00:00+00:01"}),
-            "/at",
-            time,
-        ),
-        (
-            json!({"sensor": "a", "value": 1, "at": "9999-12-31T23:59:59-00:01"}),
-            "/at",
-            time,
-        ),
-        (
-            json!({"sensor": "a", "value": 1, "at": "10000-01-01T00:00:00Z"}),
-            "/at",
-            time,
-        ),
-        (
-            json!("reading"),
-            "",
-            "expected a reading or an array of readings",
-        ),
-        (json!([[]]), "/0", "expected a reading"),
-        (json!([["a", 1]]), "/0", "expected a reading"),
-    ] {
+    for (reading, pointer, what) in refused() {
         let problem = problem(&service.post(&reading), 422);
         assert_eq!(problem["pointer"], pointer, "{reading}: {problem}");
         let detail = problem["detail"].as_str().unwrap_or_default();
@@ -246,6 +135,50 @@ fn what_the_database_would_refuse_is_refused_before_the_202(database: &Database)
     assert!([400, 422].contains(&answer.status), "{}", answer.text());
     service.stop();
     assert_eq!(database.query("SELECT count(*) FROM readings"), "0");
+}
+
+/// Bodies that are JSON and no readings; where they are not, and what is said of it.
+fn refused() -> Vec<(Value, &'static str, &'static str)> {
+    let characters = "takes 1 to 200 characters, none of them a control character";
+    let sensors = ["", &"x".repeat(201), "a\u{0}b", "a\nb", "\u{7f}", "\u{9f}"]
+        .map(|sensor| (with("sensor", json!(sensor)), "/sensor", characters));
+    let time = "takes a time as in RFC 3339, in the years 1 to 9999";
+    let times = [
+        "",
+        "2026-11-23",
+        "2026-11-23T10:00:00",
+        "2026-02-29T10:00:00Z",
+        "0000-12-31T23:59:59Z",
+        "0001-01-01T00:00:00+00:01",
+        "9999-12-31T23:59:59-00:01",
+        "10000-01-01T00:00:00Z",
+    ]
+    .map(|at| (with("at", json!(at)), "/at", time));
+    let others = [
+        (with("sensor", json!(1)), "/sensor", "invalid type"),
+        (with("sensor", Value::Null), "/sensor", "invalid type"),
+        (with("value", json!("1")), "/value", "expected f64"),
+        (with("value", json!(true)), "/value", "expected f64"),
+        (with("value", Value::Null), "/value", "expected f64"),
+        (with("id", json!("1")), "/id", "takes a UUID"),
+        (with("id", Value::Null), "/id", "invalid type"),
+        (with("at", json!(1_700_000_000)), "/at", "invalid type"),
+        (with("at", Value::Null), "/at", "invalid type"),
+        (with("unit", json!("C")), "/unit", "unknown field `unit`"),
+        (json!({"value": 1}), "", "missing field `sensor`"),
+        (json!({"sensor": "a"}), "", "missing field `value`"),
+        (json!("a"), "", "expected a reading or an array of readings"),
+        (json!([[]]), "/0", "expected a reading"),
+        (json!([["a", 1]]), "/0", "expected a reading"),
+    ];
+    sensors.into_iter().chain(times).chain(others).collect()
+}
+
+/// A reading with one field changed.
+fn with(field: &str, value: Value) -> Value {
+    let mut reading = json!({"sensor": "a", "value": 1});
+    reading[field] = value;
+    reading
 }
 
 fn the_extremes_of_what_is_taken_come_back_as_they_were(database: &Database) {
@@ -539,7 +472,7 @@ fn a_body_is_as_long_as_the_limit_at_most(database: &Database) {
         let mut bytes = head.to_owned();
         for chunk in of_length(length).as_bytes().chunks(100) {
             let chunk = std::str::from_utf8(chunk).expect("it is ASCII");
-            bytes.push_str(&format!("{:x}\r\n{chunk}\r\n", chunk.len()));
+            let _ = write!(bytes, "{:x}\r\n{chunk}\r\n", chunk.len());
         }
         bytes.push_str("0\r\n\r\n");
         // It may have answered, and hung up, before all is sent.
@@ -564,21 +497,6 @@ fn a_megabyte_is_taken_by_default_and_a_byte_more_is_not() {
         assert_eq!(answer.expect("an answer").status, status);
     }
     service.stop();
-}
-
-#[test]
-fn what_is_queued_when_it_stops_is_written_first() {
-    let database = Database::sqlite();
-    let mut service = Example::boot(&database.url(), &[]);
-    let held = database.hold();
-    let readings = Value::from(vec![json!({"sensor": "a", "value": 1}); 1000]);
-    assert_eq!(service.post(&readings).status, 202);
-    service.process.signal(uptree_tests::Signal::TERM);
-    service.wait_for("service/ready stopped");
-    assert_eq!(database.query("SELECT count(*) FROM readings"), "0");
-    drop(held);
-    service.stop();
-    assert_eq!(database.query("SELECT count(*) FROM readings"), "1000");
 }
 
 /// A reading as JSON, with white space behind it.
@@ -620,7 +538,10 @@ fn now_micros() -> i128 {
 }
 
 fn escape(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    text.bytes().fold(String::new(), |mut escaped, byte| {
+        let _ = write!(escaped, "%{byte:02X}");
+        escaped
+    })
 }
 
 /// How much memory a process has, in KiB.

@@ -16,7 +16,10 @@ const LONG: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// A request may be on its way for so long.
-const ON_ITS_WAY: Duration = Duration::from_millis(500);
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
+
+/// A connection counts as idle a little later than this.
+const NOT_IDLE: Duration = Duration::from_millis(200);
 
 const KEPT: usize = 12;
 
@@ -26,7 +29,11 @@ const READING: Ask = Ask::Post("/readings", r#"{"sensor":"load","value":21.5}"#)
 fn boot(folder: &Path, url: &str, delay: &str) -> (Service, SocketAddr) {
     let addr = free_addr();
     let addr_text = addr.to_string();
-    let envs = [("ADDR", &*addr_text), ("DATABASE_URL", url), ("DRAIN_DELAY", delay)];
+    let envs = [
+        ("ADDR", &*addr_text),
+        ("DATABASE_URL", url),
+        ("DRAIN_DELAY", delay),
+    ];
     let service = Service::spawn_in(folder, "service", envs);
     service.wait_for_line(|line| line.contains("service/ready ready"), LONG);
     (service, addr)
@@ -47,20 +54,27 @@ struct Seen {
     signalled: Instant,
     /// When it was read that the drain has begun.
     draining: Instant,
+    /// What each client noted, in order: those that post on kept connections,
     kept: Vec<Vec<Record>>,
-    fresh: Vec<Record>,
-    reads: Vec<Record>,
+    /// those that do so on new ones, and those that read,
+    others: Vec<Vec<Record>>,
+    /// and the one that asks whether it is ready.
     probes: Vec<Record>,
 }
 
 impl Seen {
+    fn clients(&self) -> impl Iterator<Item = &Vec<Record>> {
+        self.kept.iter().chain(&self.others)
+    }
+
     fn all(&self) -> impl Iterator<Item = &Record> {
-        let kept = self.kept.iter().flatten();
-        kept.chain(&self.fresh).chain(&self.reads)
+        self.clients().flatten()
     }
 
     fn accepted(&self) -> usize {
-        self.all().filter(|record| record.status() == Some(202)).count()
+        self.all()
+            .filter(|record| record.status() == Some(202))
+            .count()
     }
 }
 
@@ -70,7 +84,13 @@ fn stop_under_load(folder: &Path, url: &str, delay: &str) -> Seen {
     let (mut service, addr) = boot(folder, url, delay);
     let kept = Load::start(addr, KEPT, Manners::Keep, PAUSE, &READING);
     let fresh = Load::start(addr, 3, Manners::Open, PAUSE, &READING);
-    let reads = Load::start(addr, 2, Manners::Keep, PAUSE, &Ask::Get("/readings?limit=10"));
+    let reads = Load::start(
+        addr,
+        2,
+        Manners::Keep,
+        PAUSE,
+        &Ask::Get("/readings?limit=10"),
+    );
     let probes = Load::start(addr, 1, Manners::Open, PAUSE, &Ask::Get("/ready"));
     // Until all of them are at it.
     eventually(LONG, || {
@@ -88,8 +108,7 @@ fn stop_under_load(folder: &Path, url: &str, delay: &str) -> Seen {
         signalled,
         draining,
         kept: kept.finish(),
-        fresh: fresh.finish().into_iter().flatten().collect(),
-        reads: reads.finish().into_iter().flatten().collect(),
+        others: fresh.finish().into_iter().chain(reads.finish()).collect(),
         probes: probes.finish().remove(0),
     };
     let (requests, accepted) = (seen.all().count(), seen.accepted());
@@ -108,8 +127,13 @@ fn stop_under_load(folder: &Path, url: &str, delay: &str) -> Seen {
 fn sees_nothing_before_the_delay_is_over(seen: &Seen, delay: Duration) {
     // Not before this moment does the gate close.
     let over = seen.signalled + delay;
-    for record in seen.all().filter(|record| !record.succeeded()) {
-        assert!(record.ended >= over, "{:?} early: {record:?}", over - record.ended);
+    let of_the_stop = seen.all().filter(|record| record.ended >= seen.signalled);
+    for record in of_the_stop.filter(|record| !record.succeeded()) {
+        assert!(
+            record.ended >= over,
+            "{:?} early: {record:?}",
+            over - record.ended
+        );
         let on_its_way = record.ended - record.began;
         assert!(
             record.began + ON_ITS_WAY >= over,
@@ -125,10 +149,15 @@ fn sees_nothing_before_the_delay_is_over(seen: &Seen, delay: Duration) {
 /// Whatever fails is new to the service: what fails is the first request on a connection, after
 /// the gate has closed, and has no effect.
 fn loses_nothing_on_an_open_connection(seen: &Seen) {
-    for record in seen.all().filter(|record| !record.succeeded()) {
-        assert!(record.first, "{record:?}");
-        if let Some(status) = record.status() {
-            assert_eq!(status, 503);
+    for client in seen.clients() {
+        for (before, record) in client.iter().zip(client.iter().skip(1)) {
+            // On a busy machine a client may have slept so long that its connection was idle.
+            let was_idle = record.ended - before.began >= NOT_IDLE;
+            if record.succeeded() || record.ended < seen.signalled || was_idle {
+                continue;
+            }
+            assert!(record.first, "{record:?} after {before:?}");
+            assert!(matches!(record.status(), None | Some(503)), "{record:?}");
         }
     }
 }
@@ -137,7 +166,9 @@ fn is_told_to_close_over_the_delay(seen: &Seen, delay: Duration) {
     let mut moments = Vec::new();
     for client in &seen.kept {
         let mut farewells = client.iter().filter(|record| record.closes());
-        let farewell = farewells.next().expect("it is told to close its connection");
+        let farewell = farewells
+            .next()
+            .expect("it is told to close its connection");
         // From then on each of its connections is told with its first answer.
         assert!(farewells.all(|record| record.first));
         assert!(!farewell.first && farewell.succeeded(), "{farewell:?}");
@@ -146,11 +177,16 @@ fn is_told_to_close_over_the_delay(seen: &Seen, delay: Duration) {
     moments.sort();
     println!("told to close after {moments:?}");
     assert!(*moments.last().expect("there are some") < delay + ON_ITS_WAY);
-    // Spread: of twelve, four are due in each third. Other connections have a share too.
+    // Spread: some in each third, and each not before its share. Other connections have a share
+    // too, so that there are some more than those that are kept.
+    let share = delay / 2 / u32::try_from(KEPT).expect("it is small");
+    for (index, &moment) in (0..).zip(&moments) {
+        assert!(moment >= share * index, "{index}: {moments:?}");
+    }
     for third in 0..3 {
         let third = delay * third / 3..delay * (third + 1) / 3;
-        let told = moments.iter().filter(|moment| third.contains(moment));
-        assert!(told.count() >= 2, "in {third:?} of {moments:?}");
+        let told = moments.iter().any(|moment| third.contains(moment));
+        assert!(told, "in {third:?} of {moments:?}");
     }
 }
 
@@ -165,7 +201,10 @@ fn ready_says_no_from_the_beginning(seen: &Seen, delay: Duration) {
             None => assert!(record.ended >= seen.signalled + delay, "{record:?}"),
         }
     }
-    let refused = seen.probes.iter().filter(|record| record.status() == Some(503));
+    let refused = seen
+        .probes
+        .iter()
+        .filter(|record| record.status() == Some(503));
     assert!(refused.count() > 20);
 }
 

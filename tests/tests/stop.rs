@@ -28,10 +28,8 @@ fn ready(name: &str, envs: &[(&str, &str)]) -> (Service, SocketAddr) {
 /// The first line of the log with all of these in it.
 #[track_caller]
 fn line(service: &Service, parts: &[&str]) -> String {
-    let lines = service.stdout_lines().into_iter();
-    let found = lines
-        .filter(|line| parts.iter().all(|part| line.contains(part)))
-        .next();
+    let mut lines = service.stdout_lines().into_iter();
+    let found = lines.find(|line| parts.iter().all(|part| line.contains(part)));
     found.unwrap_or_else(|| panic!("no line with {parts:?}"))
 }
 
@@ -47,7 +45,10 @@ fn position(service: &Service, part: &str) -> usize {
 
 /// Sends so many requests that sleep, and returns when all of them do.
 fn asleep(addr: SocketAddr, count: usize, sleep: Duration) -> Vec<Connection> {
-    let request = format!("GET /sleep/{} HTTP/1.1\r\nhost: test\r\n\r\n", sleep.as_millis());
+    let request = format!(
+        "GET /sleep/{} HTTP/1.1\r\nhost: test\r\n\r\n",
+        sleep.as_millis()
+    );
     let send = |_| {
         let mut client = Connection::open(addr).expect("it listens");
         client.send(request.as_bytes()).expect("it is open");
@@ -64,7 +65,10 @@ fn asleep(addr: SocketAddr, count: usize, sleep: Duration) -> Vec<Connection> {
 /// A hundred requests, each of which asks the database something just before it is answered.
 #[track_caller]
 fn a_hundred_slow_requests_are_answered(database: &str) {
-    let (mut service, addr) = ready("slow", &[("DATABASE_URL", database)]);
+    let envs = [("DATABASE_URL", database), ("POOL_SIZE", "1")];
+    let (mut service, addr) = ready("slow", &envs);
+    // The pool opens its connection, which takes Postgres its time.
+    assert_eq!(http::get(addr, "/pool").expect("an answer").status, 200);
     let mut clients = asleep(addr, 100, Duration::from_secs(2));
     let start = Instant::now();
     service.signal(Signal::TERM);
@@ -131,7 +135,9 @@ fn a_hundred_readings_whose_bodies_come_after_the_sigterm_are_accepted_and_writt
     }
     for client in &mut clients {
         let mut answer = String::new();
-        client.read_to_string(&mut answer).expect("an answer, and FIN");
+        client
+            .read_to_string(&mut answer)
+            .expect("an answer, and FIN");
         assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
     }
     assert_eq!(service.wait(LONG), Ended::Code(0));
@@ -152,11 +158,14 @@ fn requests_that_outlast_the_drain_limit_are_cut_and_counted() {
     let took = start.elapsed();
     println!("cut and stopped after {took:?}");
     assert!(took >= Duration::from_millis(500), "{took:?}");
-    assert!(took < Duration::from_millis(1500), "{took:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
     for client in &mut clients {
         client.read_response().expect_err("it is cut");
     }
-    line(&service, &["WARN", "slow/ready requests not finished", "requests=3"]);
+    line(
+        &service,
+        &["WARN", "slow/ready requests not finished", "requests=3"],
+    );
     assert_eq!(service.stderr(), "");
 }
 
@@ -173,7 +182,8 @@ fn what_is_not_in_flight_ends_with_fin(delay: Duration) {
     assert_eq!(used.get("/readings").expect("an answer").status, 200);
     let silent = open();
     let mut half = open();
-    half.send(b"GET /readings HTTP/1.1\r\nho").expect("it is open");
+    half.send(b"GET /readings HTTP/1.1\r\nho")
+        .expect("it is open");
     let mut second_half = open();
     let first = second_half.get("/readings").expect("an answer");
     assert_eq!(first.status, 200);
@@ -190,9 +200,9 @@ fn what_is_not_in_flight_ends_with_fin(delay: Duration) {
         assert!(lasted >= delay, "{lasted:?}");
     }
     assert_eq!(service.wait(LONG), Ended::Code(0));
-    let took = start.elapsed() - delay;
+    let took = start.elapsed().saturating_sub(delay);
     println!("the stop took the delay and {took:?}");
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
     assert_eq!(service.stderr(), "");
 }
 
@@ -214,7 +224,7 @@ fn with_nobody_connected_a_stop_takes_no_time() {
     assert_eq!(service.wait(LONG), Ended::Code(0));
     let took = start.elapsed();
     println!("stopped after {took:?}");
-    assert!(took < Duration::from_millis(500), "{took:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
 // ---------------------------------------------------------------------- probes
@@ -298,12 +308,15 @@ fn in_kubernetes_the_drain_delay_is_five_seconds_and_the_log_says_so() {
     let took = start.elapsed();
     println!("stopped after {took:?}");
     assert!(took >= Duration::from_secs(5), "{took:?}");
-    assert!(took < Duration::from_secs(7), "{took:?}");
+    assert!(took < Duration::from_secs(8), "{took:?}");
 }
 
 #[test]
 fn in_kubernetes_a_drain_delay_that_is_set_is_kept() {
-    let envs = [("KUBERNETES_SERVICE_HOST", "10.0.0.1"), ("DRAIN_DELAY", "0s")];
+    let envs = [
+        ("KUBERNETES_SERVICE_HOST", "10.0.0.1"),
+        ("DRAIN_DELAY", "0s"),
+    ];
     let (mut service, _) = ready("service", &envs);
     line(&service, &["service/ready", "drain_delay=0ns"]);
     let lines = service.stdout_lines();
@@ -312,7 +325,7 @@ fn in_kubernetes_a_drain_delay_that_is_set_is_kept() {
     service.signal(Signal::TERM);
     assert_eq!(service.wait(LONG), Ended::Code(0));
     let took = start.elapsed();
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
 }
 
 // ---------------------------------------------------------------------- the budget
@@ -326,26 +339,27 @@ fn the_stop_budget_is_told_at_boot_and_is_the_sum_of_what_the_children_may_take(
         (&[("STOP_BUDGET", "4s")], "4s"),
     ] {
         let (service, _) = ready("service", envs);
-        line(&service, &["service booting", &format!("stop_budget={budget}")]);
+        line(
+            &service,
+            &["service booting", &format!("stop_budget={budget}")],
+        );
     }
 }
 
 #[test]
-fn a_stop_that_needs_more_than_its_budget_ends_with_it_and_names_who_was_not_done() {
+fn who_needs_more_than_the_stop_budget_has_is_killed_and_named_and_the_others_stop_in_order() {
     let envs = [("STOP_BUDGET", "1s"), ("LINGER", "60s")];
     let (mut service, _) = ready("slow", &envs);
     let start = Instant::now();
     service.signal(Signal::TERM);
-    let ended = service.wait(LONG);
+    assert_eq!(service.wait(LONG), Ended::Code(0));
     let took = start.elapsed();
-    assert!(took >= Duration::from_millis(500), "{took:?}");
-    assert!(took < Duration::from_secs(2), "{took:?}");
-    // Not 0: the stop was cut short.
-    assert_eq!(ended, Ended::Code(3), "{}", service.stderr());
-    let stderr = service.stderr();
-    let said = "error: the stop took longer than its budget of 1s";
-    assert!(stderr.starts_with(said), "{stderr}");
-    assert!(stderr.contains("slow/lingering"), "{stderr}");
+    println!("stopped after {took:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    line(&service, &["WARN", "slow/lingering", "killed"]);
+    for child in ["ready", "blocker", "repo", "endpoint"] {
+        line(&service, &[&format!("INFO slow/{child} stopped")]);
+    }
 }
 
 #[test]
@@ -356,11 +370,14 @@ fn requests_that_outlast_the_stop_budget_are_cut_and_counted() {
     service.signal(Signal::TERM);
     let _ = service.wait(LONG);
     let took = start.elapsed();
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
     for client in &mut clients {
         client.read_response().expect_err("it is cut");
     }
-    line(&service, &["WARN", "slow/ready requests not finished", "requests=3"]);
+    line(
+        &service,
+        &["WARN", "slow/ready requests not finished", "requests=3"],
+    );
 }
 
 #[test]
@@ -371,6 +388,6 @@ fn a_stop_that_needs_less_than_its_budget_ends_when_it_is_done() {
     service.signal(Signal::TERM);
     assert_eq!(service.wait(LONG), Ended::Code(0));
     let took = start.elapsed();
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
     assert_eq!(service.stderr(), "");
 }

@@ -1,16 +1,65 @@
-//! The body of a response, which ends a request when it ends.
+//! Bodies that tell their connection when they end.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use pin_project_lite::pin_project;
 
-use crate::{connection::InFlight, requests::panic_message};
+use crate::{
+    connection::{Connection, InFlight},
+    requests::panic_message,
+};
+
+pin_project! {
+    /// The body of a request. It tells its connection, if that wants to know, that it has been read
+    /// to its end.
+    pub(crate) struct Question<B> {
+        #[pin]
+        body: B,
+        connection: Option<Arc<Connection>>,
+    }
+}
+
+impl<B> Question<B> {
+    pub(crate) fn new(body: B, connection: Option<Arc<Connection>>) -> Self {
+        Self { body, connection }
+    }
+}
+
+impl<B: http_body::Body> http_body::Body for Question<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let frame = ready!(this.body.as_mut().poll_frame(cx));
+        // One whose length is known may not be asked for a frame after its last.
+        if (frame.is_none() || this.body.is_end_stream())
+            && let Some(connection) = this.connection.take()
+        {
+            connection.body_read();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
 
 /// What HTTP sends as a response's body, and drops when it has all of it.
 #[derive(Debug)]

@@ -5,11 +5,11 @@
 
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
 };
-use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
+use axum::http::Version;
 use tokio::net::TcpStream;
 
 use crate::{connections::Connections, gate::Stage};
@@ -20,7 +20,8 @@ use crate::{connections::Connections, gate::Stage};
 pub(crate) enum Order {
     /// Serve.
     Serve,
-    /// Say goodbye with the next response: `Connection: close`, or GOAWAY.
+    /// Say goodbye with the next response: `Connection: close`, or GOAWAY. While the gate is open
+    /// still, a client that takes no notice is served on.
     Retire,
     /// Finish what is in flight and close; close at once if nothing is.
     End,
@@ -37,10 +38,11 @@ pub(crate) struct Connection {
     order: AtomicU8,
     /// Requests of the app whose response has not been handed over to the last byte.
     in_flight: AtomicU32,
-    /// Milliseconds on [`Connections::now`]'s clock: the opening, or the end of the latest request.
-    quiet_since: AtomicU64,
+    /// Requests so far; it goes round. Written by the connection's own task alone.
+    asked: AtomicU32,
     http2: AtomicBool,
     answered: AtomicBool,
+    farewell: Farewell,
     /// Bytes have come since the latest request's header: another header, or the request's body.
     heard: AtomicBool,
     /// The latest write did not go through: the peer has yet to take what is written.
@@ -53,6 +55,18 @@ pub(crate) struct Connection {
     left: Mutex<Option<TcpStream>>,
 }
 
+/// The goodbye that an HTTP/1.1 connection is told once in the course of a drain delay.
+#[derive(Debug, Default)]
+struct Farewell {
+    told: AtomicBool,
+    /// The response to the request under way tells it.
+    pending: AtomicBool,
+    /// The client did not ask for the end itself; HTTP may be spoken on should it go on asking.
+    revocable: AtomicBool,
+    /// The request's body has not been read to its end: what comes next is no request.
+    body_left: AtomicBool,
+}
+
 impl Connection {
     pub(crate) fn new(number: u64, stage: Stage, all: Arc<Connections>) -> Self {
         let order = if stage < Stage::Draining {
@@ -62,12 +76,13 @@ impl Connection {
         };
         Self {
             number,
-            late: stage == Stage::LastCall,
+            late: stage >= Stage::LastCall,
             order: AtomicU8::new(order as u8),
             in_flight: AtomicU32::new(0),
-            quiet_since: AtomicU64::new(all.now()),
+            asked: AtomicU32::new(0),
             http2: AtomicBool::new(false),
             answered: AtomicBool::new(false),
+            farewell: Farewell::default(),
             heard: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
             task: AtomicWaker::new(),
@@ -122,10 +137,9 @@ impl Connection {
         self.in_flight() > 0 || self.blocked.load(Ordering::Relaxed)
     }
 
-    /// For how long nothing has been in flight, as of now.
-    pub(crate) fn quiet_for(&self) -> Duration {
-        let since = self.quiet_since.load(Ordering::Relaxed);
-        Duration::from_millis(self.all.now().saturating_sub(since))
+    /// How often something has been asked: while it stays the same, nothing new was.
+    pub(crate) fn times_asked(&self) -> u32 {
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// Whether a request's header has begun to come and has not ended.
@@ -155,25 +169,73 @@ impl Connection {
         self.blocked.store(blocked, Ordering::Relaxed);
     }
 
-    pub(crate) fn header_ended(&self, http2: bool) {
+    /// Notes a request. `goes_on` is whether its client wants to keep the connection, and whether it
+    /// has a body; it is asked only where it matters, which the answer tells.
+    pub(crate) fn asked(&self, version: Version, goes_on: impl FnOnce() -> (bool, bool)) -> bool {
+        let asked = self.asked.load(Ordering::Relaxed);
+        self.asked.store(asked.wrapping_add(1), Ordering::Relaxed);
         self.heard.store(false, Ordering::Relaxed);
-        if http2 {
+        if version == Version::HTTP_2 {
             self.http2.store(true, Ordering::Relaxed);
+            return false;
         }
+        let farewell = &self.farewell;
+        if !self.is_retiring() || farewell.told.swap(true, Ordering::Relaxed) {
+            return false;
+        }
+        let (revocable, has_body) = goes_on();
+        farewell.pending.store(true, Ordering::Relaxed);
+        farewell.revocable.store(revocable, Ordering::Relaxed);
+        farewell.body_left.store(has_body, Ordering::Relaxed);
+        has_body
     }
 
-    /// Notes a response; says whether it is to bid farewell.
+    /// Notes that the body of the request that is answered with a farewell has been read.
+    pub(crate) fn body_read(&self) {
+        self.farewell.body_left.store(false, Ordering::Relaxed);
+    }
+
+    /// Notes a response; says whether it is to say `Connection: close`.
     pub(crate) fn answering(&self) -> bool {
         // The task may be told to retire at this moment, and looks at `answered` then: one of the
         // two sees the other, as with the gate.
         if !self.answered() {
             self.answered.store(true, Ordering::SeqCst);
         }
-        let farewell = self.order() >= Order::Retire;
-        if farewell && self.http2() {
-            self.task.wake();
+        let order = self.order();
+        if order == Order::Serve {
+            return false;
         }
-        farewell
+        if self.http2() {
+            // It says goodbye itself.
+            self.task.wake();
+            return false;
+        }
+        let pending = self.farewell.pending.swap(false, Ordering::Relaxed);
+        pending || order >= Order::End || self.all.gate.stage() >= Stage::LastCall
+    }
+
+    /// Whether HTTP, which ends after a farewell, is to be spoken on should the client go on asking:
+    /// a client that takes no notice of it loses no request before the gate closes.
+    pub(crate) fn goes_on(&self) -> bool {
+        let farewell = &self.farewell;
+        farewell.revocable.load(Ordering::Relaxed)
+            && !farewell.body_left.load(Ordering::Relaxed)
+            && self.is_retiring()
+    }
+
+    /// Notes that HTTP is spoken on.
+    pub(crate) fn go_on(&self) {
+        self.farewell.revocable.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether it has been told to go while the gate is open still.
+    pub(crate) fn is_told(&self) -> bool {
+        self.farewell.told.load(Ordering::Relaxed)
+    }
+
+    fn is_retiring(&self) -> bool {
+        self.order() == Order::Retire && self.all.gate.stage() == Stage::Draining
     }
 
     /// Notes that HTTP is over on it.
@@ -228,8 +290,6 @@ impl Drop for InFlight {
         let connection = &*self.connection;
         // What came since the header was the request's body.
         connection.heard.store(false, Ordering::Relaxed);
-        let now = connection.all.now();
-        connection.quiet_since.store(now, Ordering::Relaxed);
         connection.in_flight.fetch_sub(1, Ordering::SeqCst);
         if connection.order() >= Order::End {
             // An HTTP/2 request ends in a task of its own.
@@ -249,8 +309,8 @@ mod tests {
         all.open()
     }
 
-    #[tokio::test]
-    async fn a_request_is_in_flight_until_its_guard_is_dropped() {
+    #[test]
+    fn a_request_is_in_flight_until_its_guard_is_dropped() {
         let connection = opened_at(Stage::Open);
         let first = connection.enter().expect("the gate is open");
         let second = connection.enter().expect("the gate is open");
@@ -261,43 +321,95 @@ mod tests {
         assert!(!connection.is_busy());
     }
 
-    #[tokio::test]
-    async fn a_request_that_is_refused_is_not_in_flight() {
+    #[test]
+    fn a_request_that_is_refused_is_not_in_flight() {
         let connection = opened_at(Stage::Starting);
         assert!(connection.enter().is_none());
         assert_eq!(connection.in_flight(), 0);
     }
 
-    #[tokio::test]
-    async fn after_the_last_call_only_old_connections_are_served() {
+    #[test]
+    fn after_the_last_call_only_old_connections_are_served() {
         let old = opened_at(Stage::Open);
         old.all().gate.set(Stage::LastCall);
         assert!(old.enter().is_some());
         assert!(old.all.open().enter().is_none());
+        for (stage, late) in [
+            (Stage::Starting, false),
+            (Stage::Draining, false),
+            (Stage::LastCall, true),
+            (Stage::Stopping, true),
+        ] {
+            assert_eq!(opened_at(stage).is_late(), late, "{stage:?}");
+        }
     }
 
-    #[tokio::test]
-    async fn an_order_is_never_taken_back() {
+    #[test]
+    fn an_order_is_never_taken_back() {
         let connection = opened_at(Stage::Open);
         connection.tell(Order::End);
         connection.tell(Order::Retire);
         assert_eq!(connection.order(), Order::End);
     }
 
-    #[tokio::test]
-    async fn a_connection_opened_in_a_drain_retires_with_its_first_response() {
-        assert!(!opened_at(Stage::Open).answering());
-        assert!(opened_at(Stage::Draining).answering());
+    #[test]
+    fn a_connection_is_told_once_in_the_drain_delay_and_always_after_it() {
+        let connection = opened_at(Stage::Open);
+        let answer = |goes_on| {
+            let reads_on = connection.asked(Version::HTTP_11, || (goes_on, false));
+            assert!(!reads_on, "there is no body");
+            connection.answering()
+        };
+        assert!(!answer(true));
+        connection.all().gate.set(Stage::Draining);
+        assert!(!answer(true), "its moment has not come");
+        connection.tell(Order::Retire);
+        assert!(answer(true));
+        assert!(connection.goes_on());
+        connection.go_on();
+        assert!(!answer(true), "it has been told");
+        connection.all().gate.set(Stage::LastCall);
+        assert!(answer(true));
+        assert!(answer(true));
+        assert!(!connection.goes_on());
     }
 
-    #[tokio::test]
-    async fn half_a_header_is_neither_in_flight_nor_quiet() {
+    #[test]
+    fn a_connection_opened_in_a_drain_is_told_with_its_first_response() {
+        let connection = opened_at(Stage::Draining);
+        connection.asked(Version::HTTP_11, || (true, false));
+        assert!(connection.answering());
+    }
+
+    #[test]
+    fn after_a_farewell_a_client_is_served_on_if_its_next_request_can_be_told_apart() {
+        for (wanted, has_body, read, goes_on) in [
+            (true, false, false, true),
+            (false, false, false, false),
+            (true, true, false, false),
+            (true, true, true, true),
+        ] {
+            let connection = opened_at(Stage::Draining);
+            assert_eq!(
+                connection.asked(Version::HTTP_11, || (wanted, has_body)),
+                has_body
+            );
+            if read {
+                connection.body_read();
+            }
+            assert!(connection.answering());
+            assert_eq!(connection.goes_on(), goes_on, "{wanted} {has_body} {read}");
+        }
+    }
+
+    #[test]
+    fn half_a_header_is_neither_in_flight_nor_quiet() {
         let connection = opened_at(Stage::Open);
         assert!(!connection.in_header(), "nothing has come yet");
         connection.heard(b"GET / HT");
         assert!(connection.in_header());
         assert!(!connection.is_busy());
-        connection.header_ended(false);
+        connection.asked(Version::HTTP_11, || (true, true));
         let in_flight = connection.enter().expect("the gate is open");
         connection.heard(b"the body");
         assert!(!connection.in_header());
@@ -305,22 +417,10 @@ mod tests {
         assert!(!connection.in_header(), "the body is no header");
     }
 
-    #[tokio::test]
-    async fn what_comes_on_an_idle_http2_connection_is_no_header() {
+    #[test]
+    fn what_comes_on_an_idle_http2_connection_is_no_header() {
         let connection = opened_at(Stage::Open);
         connection.heard(b"PRI * HTTP/2.0");
         assert!(!connection.in_header());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn quiet_is_counted_from_the_end_of_the_latest_request() {
-        let connection = opened_at(Stage::Open);
-        let second = Duration::from_secs(1);
-        tokio::time::advance(second).await;
-        assert_eq!(connection.quiet_for(), second);
-        drop(connection.enter());
-        assert_eq!(connection.quiet_for(), Duration::ZERO);
-        tokio::time::advance(second).await;
-        assert_eq!(connection.quiet_for(), second);
     }
 }

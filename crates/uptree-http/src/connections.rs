@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::sync::Notify;
 
 use crate::{
     connection::{Connection, Order},
@@ -21,7 +21,6 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Connections {
     pub(crate) gate: Gate,
-    epoch: Instant,
     next: AtomicU64,
     /// Weak, so that an entry lasts for as long as anything of its connection does: its task, and
     /// requests that run on in tasks of their own (HTTP/2).
@@ -36,17 +35,11 @@ impl Connections {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             gate: Gate::new(),
-            epoch: Instant::now(),
             next: AtomicU64::new(0),
             open: Mutex::new(HashMap::new()),
             serving: AtomicUsize::new(0),
             changed: Notify::new(),
         })
-    }
-
-    /// Milliseconds since the endpoint was made.
-    pub(crate) fn now(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Enters a new connection in the list.

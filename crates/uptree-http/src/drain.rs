@@ -2,11 +2,12 @@
 //!
 //! 1. `/ready` says 503. For the drain delay, while the word spreads that this process is to get
 //!    no more work, requests are served as always, and each connection bids farewell at a moment of
-//!    its own: its next response says `Connection: close` (HTTP/2: GOAWAY).
+//!    its own: its next response says `Connection: close` (HTTP/2: GOAWAY). RFC 9112 has the server
+//!    close then, and not look at further requests. Who keeps to it loses nothing by our waiting a
+//!    second for the client to close; who does not loses no request before the gate closes.
 //! 2. Last call, at most a second: requests on new connections get 503; on those that were open
-//!    they are served, with farewell. A connection is idle when nothing has been in flight on it for
-//!    a quarter of a second; it is ended then, and when no other is left the call is over. So a stop
-//!    takes no time when nobody is there, and next to none when all are idle.
+//!    they are served, with farewell. A connection on which nothing is asked for a quarter of a
+//!    second is idle, and ended; when all are, or nobody is there, the call is over.
 //! 3. The gate is closed. What is in flight is finished, within the drain limit, counted from the
 //!    last call; what is not is cut.
 
@@ -24,8 +25,8 @@ use crate::{
 /// that is between two requests to send its next one, and to be told that it is the last.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
-/// A connection on which nothing has been in flight for so long is idle: its client is not between
-/// two requests.
+/// A connection on which nothing is asked for so long, from the last call on, is idle: its client
+/// is not between two requests.
 const IDLE: Duration = Duration::from_millis(250);
 
 /// How often it is looked whether the last call has been heard by all.
@@ -68,22 +69,26 @@ impl Drain {
 
         let end = Instant::now() + self.limit;
         all.gate.set(Stage::LastCall);
-        all.tell(Order::Retire);
-        let _ = timeout_at(end, unless(hurry(), last_call(all))).await;
-
-        all.gate.set(Stage::Stopping);
-        // Not the late ones: they may be a probe's, its request on the way. They retire by
+        // Those that are opened later may be a probe's, its request on the way. They retire by
         // themselves, and nothing of the app's is in flight on them.
         let mut left = all.list();
         left.retain(|connection| !connection.is_late());
-        for connection in &left {
-            connection.tell(Order::End);
-        }
+        tell(&left, Order::Retire);
+        let _ = timeout_at(end, unless(hurry(), last_call(&left))).await;
+
+        all.gate.set(Stage::Stopping);
+        tell(&left, Order::End);
         if timeout_at(end, all.until_over(&left)).await.is_err() {
             cut(&left, self.limit);
             let _ = timeout(CUT_LIMIT, all.until_over(&left)).await;
         }
         tracing::info!("drained");
+    }
+}
+
+fn tell(connections: &[Arc<Connection>], order: Order) {
+    for connection in connections {
+        connection.tell(order);
     }
 }
 
@@ -118,24 +123,48 @@ fn farewell(index: usize, count: usize, delay: Duration) -> Duration {
     share * whole(index) + share / 2
 }
 
-/// Waits until nothing more is to be expected of the connections that were open before.
-async fn last_call(all: &Connections) {
+/// Serves these connections until each is over, or idle and told to end.
+async fn last_call(connections: &[Arc<Connection>]) {
     let end = Instant::now() + LAST_CALL;
-    while Instant::now() < end {
-        let waited_for = |connection: &Arc<Connection>| !is_heard_by(connection);
-        if all.list().iter().filter(|one| waited_for(one)).count() == 0 {
+    let mut active: Vec<_> = connections.iter().map(Active::new).collect();
+    loop {
+        active.retain_mut(Active::is_still);
+        if active.is_empty() || Instant::now() >= end {
             return;
         }
         sleep(LOOK_EVERY).await;
     }
 }
 
-/// Whether a connection has heard the last call. It is ended if it is idle.
-fn is_heard_by(connection: &Connection) -> bool {
-    if connection.in_flight() == 0 && connection.quiet_for() >= IDLE {
-        connection.tell(Order::End);
+/// A connection that may be asked something yet.
+struct Active<'a> {
+    connection: &'a Connection,
+    /// How often it had been asked something,
+    asked: u32,
+    /// when it was last seen to be.
+    seen: Instant,
+}
+
+impl<'a> Active<'a> {
+    fn new(connection: &'a Arc<Connection>) -> Self {
+        Self {
+            connection,
+            asked: connection.times_asked(),
+            seen: Instant::now(),
+        }
     }
-    connection.order() >= Order::End || connection.is_over() || connection.is_late()
+
+    /// Looks again. A connection that is idle is told to end.
+    fn is_still(&mut self) -> bool {
+        let asked = self.connection.times_asked();
+        if self.connection.in_flight() > 0 || asked != self.asked {
+            self.asked = asked;
+            self.seen = Instant::now();
+        } else if self.seen.elapsed() >= IDLE {
+            self.connection.tell(Order::End);
+        }
+        self.connection.order() < Order::End && !self.connection.is_over()
+    }
 }
 
 /// Closes the connections that are not over, whatever is in flight on them.

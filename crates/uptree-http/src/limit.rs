@@ -5,7 +5,6 @@ use axum::{
     http::{HeaderMap, Request, StatusCode, header},
 };
 use http_body_util::Limited;
-use hyper::body::{Body, Incoming};
 
 use crate::problem::Problem;
 
@@ -15,23 +14,23 @@ use crate::problem::Problem;
 pub(crate) struct BodyLimit(pub(crate) usize);
 
 impl BodyLimit {
-    /// Puts the bound on a request. A body that says it is longer is refused unread; one that does
-    /// not say is broken off where it is too long.
-    pub(crate) fn apply(
-        self,
-        request: Request<Incoming>,
-    ) -> Result<Request<Limited<Incoming>>, Problem> {
-        if self.is_exceeded_by(request.headers()) {
-            return Err(self.problem());
-        }
-        let has_body = !request.body().is_end_stream();
-        let mut request = request.map(|body| Limited::new(body, self.0));
-        if has_body {
-            // axum's own limit of 2 MB would be in the way of a higher one.
-            DefaultBodyLimit::disable().apply(&mut request);
-            request.extensions_mut().insert(self);
-        }
-        Ok(request)
+    /// Whether a request says of itself that its body is too long.
+    pub(crate) fn is_exceeded_by(self, headers: &HeaderMap) -> bool {
+        let length = headers.get(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        length.is_some_and(|length| length > self.0 as u64)
+    }
+
+    /// Makes this the limit for whatever reads the body of `request`.
+    pub(crate) fn announce<B>(self, request: &mut Request<B>) {
+        // axum's own limit of 2 MB would be in the way of a higher one.
+        DefaultBodyLimit::disable().apply(request);
+        request.extensions_mut().insert(self);
+    }
+
+    /// Bounds a body: one that does not say how long it is is broken off where it is too long.
+    pub(crate) fn bound<B>(self, body: B) -> Limited<B> {
+        Limited::new(body, self.0)
     }
 
     /// The answer to a body that is too long.
@@ -40,12 +39,6 @@ impl BodyLimit {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE)
             .detail(format!("a body may be at most {limit} bytes long"))
             .extension("limit", limit)
-    }
-
-    fn is_exceeded_by(self, headers: &HeaderMap) -> bool {
-        let length = headers.get(header::CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        length.is_some_and(|length| length > self.0 as u64)
     }
 }
 

@@ -6,8 +6,6 @@
 //! the client. A body of any other type is the app's own way of saying it and is left alone, and so
 //! is one that is compressed, streamed or longer than [`LONGEST`]. Every 503 gets `Retry-After`.
 
-use std::{future::Future, pin::Pin};
-
 use axum::{
     body::Body,
     http::{HeaderMap, Response, StatusCode, header},
@@ -25,22 +23,25 @@ use crate::{
 /// The longest text that is read for a problem's detail.
 const LONGEST: u64 = 8 * 1024;
 
-/// A response that is fit to leave, or will be once its body is read.
-pub(crate) enum Mended {
-    Now(Response<Body>),
-    Reading(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
+/// Whether a response may need mending.
+pub(crate) fn is_error<B>(response: &Response<B>) -> bool {
+    let status = response.status();
+    status.is_client_error() || status.is_server_error()
 }
 
-/// Mends a response, if it needs it.
-pub(crate) fn mend(response: Response<Body>, asked: &Asked, limit: BodyLimit) -> Mended {
-    let status = response.status();
-    if !(status.is_client_error() || status.is_server_error()) {
-        return Mended::Now(response);
-    }
+/// Makes an error fit to leave.
+pub(crate) async fn mend(
+    response: Response<Body>,
+    asked: Asked,
+    limit: BodyLimit,
+) -> Response<Body> {
     match Said::by(&response) {
-        Said::Nothing => Mended::Now(as_problem(response, Problem::new(status))),
-        Said::Text => Mended::Reading(Box::pin(read(response, asked.clone(), limit))),
-        Said::ItsOwnWay => Mended::Now(with_retry_after(response)),
+        Said::Nothing => {
+            let problem = Problem::new(response.status());
+            as_problem(response, problem)
+        }
+        Said::Text => read(response, &asked, limit).await,
+        Said::ItsOwnWay => with_retry_after(response),
     }
 }
 
@@ -70,7 +71,7 @@ impl Said {
     }
 }
 
-async fn read(response: Response<Body>, asked: Asked, limit: BodyLimit) -> Response<Body> {
+async fn read(response: Response<Body>, asked: &Asked, limit: BodyLimit) -> Response<Body> {
     let (parts, body) = response.into_parts();
     let text = match body.collect().await {
         Ok(body) => String::from_utf8_lossy(&body.to_bytes()).trim().to_owned(),
@@ -80,8 +81,7 @@ async fn read(response: Response<Body>, asked: Asked, limit: BodyLimit) -> Respo
     let status = response.status();
     let problem = Problem::new(status);
     let problem = if status.is_server_error() {
-        let Asked { method, uri } = asked;
-        let path = uri.path();
+        let (method, path) = (&asked.method, asked.path());
         tracing::error!(%method, path, status = status.as_u16(), error = text, "a request failed");
         problem
     } else if status == StatusCode::PAYLOAD_TOO_LARGE && text.ends_with("length limit exceeded") {
@@ -124,20 +124,14 @@ fn with_retry_after(mut response: Response<Body>) -> Response<Body> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderValue, Method, Uri};
+    use axum::http::{HeaderValue, Request};
     use serde_json::Value;
 
     use super::*;
 
     async fn mended(response: Response<Body>) -> Response<Body> {
-        let asked = Asked {
-            method: Method::GET,
-            uri: Uri::from_static("/x"),
-        };
-        match mend(response, &asked, BodyLimit(9)) {
-            Mended::Now(response) => response,
-            Mended::Reading(reading) => reading.await,
-        }
+        let asked = Asked::of(&Request::new(()));
+        mend(response, asked, BodyLimit(9)).await
     }
 
     async fn text(response: Response<Body>) -> String {
@@ -203,9 +197,22 @@ mod tests {
                 (StatusCode::BAD_REQUEST, long.clone()).into_response(),
                 &*long,
             ),
-            ((StatusCode::OK, "fine").into_response(), "fine"),
         ] {
             assert_eq!(text(mended(response).await).await, body);
+        }
+    }
+
+    #[test]
+    fn what_is_no_error_is_let_through() {
+        for (status, error) in [
+            (101, false),
+            (200, false),
+            (304, false),
+            (400, true),
+            (599, true),
+        ] {
+            let status = StatusCode::from_u16(status).expect("a status");
+            assert_eq!(is_error(&status.into_response()), error, "{status}");
         }
     }
 

@@ -13,20 +13,22 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header},
+    http::{
+        HeaderValue, Method, Request, Response, StatusCode, Version, header, uri::PathAndQuery,
+    },
     response::IntoResponse,
     routing::future::RouteFuture,
 };
+use http_body::Body as _;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
-    body::Reply,
+    body::{Question, Reply},
     connection::{Connection, InFlight},
     limit::BodyLimit,
-    mend::{self, Mended},
-    probes,
+    mend, probes,
     problem::Problem,
 };
 
@@ -39,10 +41,23 @@ pub(crate) struct Requests {
 }
 
 /// What was asked for, kept to be named in the log if it goes wrong.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) method: Method,
-    pub(crate) uri: Uri,
+    path: Option<PathAndQuery>,
+}
+
+impl Asked {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        Self {
+            method: request.method().clone(),
+            path: request.uri().path_and_query().cloned(),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.path.as_ref().map_or("", PathAndQuery::path)
+    }
 }
 
 impl Requests {
@@ -75,9 +90,10 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
     type Error = Infallible;
     type Future = Answer;
 
-    fn call(&self, request: Request<Incoming>) -> Answer {
+    fn call(&self, mut request: Request<Incoming>) -> Answer {
         let connection = &self.connection;
-        connection.header_ended(request.version() == Version::HTTP_2);
+        let has_body = !request.body().is_end_stream();
+        let is_read_on = connection.asked(request.version(), || (keeps(&request), has_body));
         let (method, path) = (request.method(), request.uri().path());
         if let Some(response) = probes::answer(method, path, connection.all().gate.stage()) {
             return self.now(response);
@@ -85,20 +101,28 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         let Some(in_flight) = connection.enter() else {
             return self.refuse(Problem::new(StatusCode::SERVICE_UNAVAILABLE));
         };
-        let asked = Asked {
-            method: method.clone(),
-            uri: request.uri().clone(),
-        };
-        let request = match self.limit.apply(request) {
-            Ok(request) => request,
-            Err(problem) => return self.refuse(problem),
-        };
+        let asked = Asked::of(&request);
+        let limit = self.limit;
+        if has_body {
+            if limit.is_exceeded_by(request.headers()) {
+                return self.refuse(limit.problem());
+            }
+            limit.announce(&mut request);
+        }
+        let request = request.map(|body| {
+            if !has_body {
+                // Takes no memory, where another body is boxed.
+                return Body::empty();
+            }
+            let reader = is_read_on.then(|| Arc::clone(connection));
+            Body::new(Question::new(limit.bound(body), reader))
+        });
         let mut routes = self.routes.clone();
         match catch_unwind(AssertUnwindSafe(|| routes.call(request))) {
             Ok(route) => Answer::Route {
                 route,
-                asked,
-                limit: self.limit,
+                asked: Some(asked),
+                limit,
                 in_flight: Some(in_flight),
             },
             Err(panic) => self.refuse(panicked(&*panic, &asked)),
@@ -119,7 +143,7 @@ pin_project! {
         Route {
             #[pin]
             route: RouteFuture<Infallible>,
-            asked: Asked,
+            asked: Option<Asked>,
             limit: BodyLimit,
             in_flight: Option<InFlight>,
         },
@@ -142,8 +166,9 @@ impl Future for Answer {
                     response,
                     connection,
                 } => {
-                    let response = response.take().expect(ONCE);
-                    return Poll::Ready(Ok(with_farewell(response, connection)));
+                    let mut response = response.take().expect(ONCE);
+                    bid_farewell(&mut response, connection);
+                    return Poll::Ready(Ok(response));
                 }
                 AnswerProjection::Route {
                     route,
@@ -151,20 +176,22 @@ impl Future for Answer {
                     limit,
                     in_flight,
                 } => {
-                    let response = match catch_unwind(AssertUnwindSafe(|| route.poll(cx))) {
+                    let polled = catch_unwind(AssertUnwindSafe(|| route.poll(cx)));
+                    let response = match polled {
                         Ok(poll) => ready!(poll).unwrap_or_else(|never| match never {}),
-                        Err(panic) => panicked(&*panic, asked).into_response(),
+                        Err(panic) => {
+                            let asked = asked.as_ref().expect(ONCE);
+                            panicked(&*panic, asked).into_response()
+                        }
                     };
                     let in_flight = in_flight.take().expect(ONCE);
-                    match mend::mend(response, asked, *limit) {
-                        Mended::Now(response) => {
-                            return Poll::Ready(Ok(reply(response, in_flight)));
-                        }
-                        Mended::Reading(mending) => {
-                            let in_flight = Some(in_flight);
-                            self.set(Answer::Mend { mending, in_flight });
-                        }
+                    if !mend::is_error(&response) {
+                        return Poll::Ready(Ok(reply(response, in_flight)));
                     }
+                    let asked = asked.take().expect(ONCE);
+                    let mending = Box::pin(mend::mend(response, asked, *limit));
+                    let in_flight = Some(in_flight);
+                    self.set(Answer::Mend { mending, in_flight });
                 }
                 AnswerProjection::Mend { mending, in_flight } => {
                     let response = ready!(mending.as_mut().poll(cx));
@@ -176,29 +203,39 @@ impl Future for Answer {
     }
 }
 
+/// Whether a client keeps its connection after this request.
+fn keeps<B>(request: &Request<B>) -> bool {
+    let says_close = |value: &HeaderValue| {
+        let options = value.to_str().unwrap_or("close").split(',');
+        options
+            .map(str::trim)
+            .any(|option| option.eq_ignore_ascii_case("close"))
+    };
+    let options = request.headers().get_all(header::CONNECTION);
+    request.version() == Version::HTTP_11 && !options.iter().any(says_close)
+}
+
 /// The app's response; its request is in flight until the body is sent.
-fn reply(response: Response<Body>, in_flight: InFlight) -> Response<Reply> {
-    let response = with_farewell(response, in_flight.connection());
+fn reply(mut response: Response<Body>, in_flight: InFlight) -> Response<Reply> {
+    bid_farewell(&mut response, in_flight.connection());
     response.map(|body| Reply::App {
         body,
         in_flight: Some(in_flight),
     })
 }
 
-/// Says goodbye with a response, if the connection is to. On HTTP/2 the connection does it.
-fn with_farewell<B>(mut response: Response<B>, connection: &Connection) -> Response<B> {
-    let upgrades = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if connection.answering() && !connection.http2() && !upgrades {
+/// Says goodbye with a response, if it is to.
+fn bid_farewell<B>(response: &mut Response<B>, connection: &Connection) {
+    if connection.answering() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
-    response
 }
 
 /// The answer in place of a handler that panicked; what it said goes to the log.
-fn panicked(panic: &(dyn Any + Send), Asked { method, uri }: &Asked) -> Problem {
+fn panicked(panic: &(dyn Any + Send), asked: &Asked) -> Problem {
     let panic = panic_message(panic);
-    let path = uri.path();
+    let (method, path) = (&asked.method, asked.path());
     tracing::error!(%method, path, panic, "a handler panicked; its client gets a 500");
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR)
 }

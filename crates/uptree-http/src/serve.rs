@@ -37,6 +37,9 @@ const SILENT_LIMIT: Duration = Duration::from_secs(60);
 /// connection first is not who sends a request on it.
 const IDLE_LIMIT: Duration = Duration::from_secs(620);
 
+/// A client that has been told to go has this long to do so, or to go on asking all the same.
+const TOLD_LIMIT: Duration = Duration::from_secs(1);
+
 /// How long the peer has to close its side once we have closed ours.
 const LINGER: Duration = Duration::from_millis(500);
 
@@ -75,25 +78,50 @@ pub(crate) fn http(tasks: Tasks) -> Http {
 /// # Cancel safety
 ///
 /// Dropping it closes the connection, whatever is in flight on it.
-pub(crate) async fn serve(stream: TcpStream, http: Arc<Http>, requests: Requests) {
-    let connection = Arc::clone(requests.connection());
-    {
-        let io = TokioIo::new(Lent::new(stream, Arc::clone(&connection)));
-        let mut life = Life {
-            connection: &connection,
-            http: pin!(http.serve_connection_with_upgrades(io, requests)),
-            clock: pin!(sleep(SILENT_LIMIT)),
-            awaited: Awaited::Request,
-            farewell: false,
-        };
-        poll_fn(|cx| life.poll(cx)).await;
+pub(crate) async fn serve(mut stream: TcpStream, http: Arc<Http>, requests: Requests) {
+    let connection = requests.connection();
+    loop {
+        speak(stream, &http, &requests).await;
+        let goes_on = connection.goes_on();
+        match connection.take_left() {
+            Some(left) if goes_on => stream = left,
+            left => {
+                connection.part();
+                if let Some(left) = left
+                    && connection.order() < Order::Cut
+                {
+                    // Boxed, so that its buffer is not part of every connection.
+                    Box::pin(close(left)).await;
+                }
+                return;
+            }
+        }
+        connection.go_on();
     }
-    connection.part();
-    if connection.order() < Order::Cut
-        && let Some(stream) = connection.take_left()
-    {
-        // Boxed, so that its buffer is not part of every connection.
-        Box::pin(close(stream)).await;
+}
+
+/// Speaks HTTP until it ends; the socket is the connection's then.
+async fn speak(stream: TcpStream, http: &Http, requests: &Requests) {
+    let connection = requests.connection();
+    let io = TokioIo::new(Lent::new(stream, Arc::clone(connection)));
+    let mut life = Life {
+        connection,
+        http: pin!(http.serve_connection_with_upgrades(io, requests)),
+        clock: pin!(sleep(patience(connection))),
+        awaited: Awaited::Request,
+        asked: connection.times_asked(),
+        farewell: false,
+    };
+    poll_fn(|cx| life.poll(cx)).await;
+}
+
+/// How long nothing has to be asked for a connection to be closed. It is looked at this often, so
+/// it may take twice as long.
+fn patience(connection: &Connection) -> Duration {
+    match (connection.is_told(), connection.answered()) {
+        (true, _) => TOLD_LIMIT,
+        (false, true) => IDLE_LIMIT,
+        (false, false) => SILENT_LIMIT,
     }
 }
 
@@ -109,12 +137,14 @@ async fn close(mut stream: TcpStream) {
 }
 
 /// A connection while HTTP is spoken on it.
-struct Life<'a> {
+struct Life<'a, 'h> {
     connection: &'a Connection,
-    http: Pin<&'a mut UpgradeableConnection<'a, TokioIo<Lent>, Requests, Tasks>>,
+    http: Pin<&'a mut UpgradeableConnection<'h, TokioIo<Lent>, &'h Requests, Tasks>>,
     clock: Pin<&'a mut Sleep>,
     /// What the clock runs for.
     awaited: Awaited,
+    /// How often something had been asked when the clock was set for a request.
+    asked: u32,
     /// HTTP has been asked to come to an end.
     farewell: bool,
 }
@@ -136,7 +166,7 @@ enum Then {
     Close,
 }
 
-impl Life<'_> {
+impl Life<'_, '_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.connection.task.register(cx.waker());
         loop {
@@ -207,7 +237,9 @@ impl Life<'_> {
         let in_header = self.connection.in_header();
         match self.awaited {
             Awaited::Request if in_header => self.await_for(Awaited::Header, HEADER_LIMIT),
-            Awaited::Header if !in_header => self.await_for(Awaited::Request, SILENT_LIMIT),
+            Awaited::Header if !in_header => {
+                self.await_for(Awaited::Request, patience(self.connection));
+            }
             _ => {}
         }
         loop {
@@ -215,27 +247,15 @@ impl Life<'_> {
             match self.awaited {
                 Awaited::Header | Awaited::Goodbye => return Poll::Ready(()),
                 Awaited::Request => {
-                    let left = self.patience_left();
-                    if left.is_zero() {
+                    let asked = self.connection.times_asked();
+                    if asked == self.asked && !self.connection.is_busy() {
                         self.connection.tell(Order::End);
                     }
-                    self.await_for(Awaited::Request, left.max(LINGER));
+                    self.asked = asked;
+                    self.await_for(Awaited::Request, patience(self.connection));
                 }
             }
         }
-    }
-
-    /// For how long the connection may go on without a request.
-    fn patience_left(&self) -> Duration {
-        let limit = if self.connection.answered() {
-            IDLE_LIMIT
-        } else {
-            SILENT_LIMIT
-        };
-        if self.connection.is_busy() {
-            return limit;
-        }
-        limit.saturating_sub(self.connection.quiet_for())
     }
 
     fn await_for(&mut self, awaited: Awaited, limit: Duration) {

@@ -5,6 +5,7 @@ use std::{
     task::Poll,
 };
 
+use axum::http::Version;
 use tokio::{task::JoinHandle, time::advance};
 
 use super::*;
@@ -77,11 +78,10 @@ async fn with_nobody_there_no_time_passes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn idle_connections_are_ended_without_waiting() {
+async fn idle_connections_are_ended_after_a_moment() {
     let all = open();
     let idle = [connect(&all), connect(&all)];
-    advance(SECOND).await;
-    assert_eq!(took(drain(&all, NO_DELAY)).await, Duration::ZERO);
+    assert_eq!(took(drain(&all, NO_DELAY)).await, IDLE);
     assert!(idle.iter().all(|one| one.order() == Order::End));
 }
 
@@ -89,27 +89,16 @@ async fn idle_connections_are_ended_without_waiting() {
 async fn a_client_between_two_requests_is_waited_for() {
     let all = open();
     let connection = connect(&all);
-    advance(10 * SECOND).await;
-    drop(connection.enter());
     let drain = drain(&all, NO_DELAY);
     // It is served for as long as it comes back in time, but for no longer than a second.
     for _ in 0..4 {
         sleep(IDLE * 9 / 10).await;
         assert_eq!(all.gate.stage(), Stage::LastCall);
         assert_eq!(connection.order(), Order::Retire);
+        connection.asked(Version::HTTP_11, || (true, false));
         assert!(connection.enter().is_some(), "it is served");
     }
     assert_eq!(took(drain).await, LAST_CALL);
-    assert_eq!(connection.order(), Order::End);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_client_that_does_not_come_back_is_idle_after_a_moment() {
-    let all = open();
-    let connection = connect(&all);
-    advance(10 * SECOND).await;
-    drop(connection.enter());
-    assert_eq!(took(drain(&all, NO_DELAY)).await, IDLE);
     assert_eq!(connection.order(), Order::End);
 }
 

@@ -62,8 +62,7 @@ impl Client {
 
     /// Sends a request without a body.
     pub(crate) async fn ask(&mut self, method: &str, path: &str) {
-        self.send(&format!("{method} {path} HTTP/1.1\r\nhost: test\r\n\r\n"))
-            .await;
+        self.send(&without_body(method, path)).await;
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> Response {
@@ -72,12 +71,7 @@ impl Client {
     }
 
     pub(crate) async fn post(&mut self, path: &str, kind: &str, body: &str) -> Response {
-        let length = body.len();
-        self.send(&format!(
-            "POST {path} HTTP/1.1\r\nhost: test\r\ncontent-type: {kind}\r\n\
-             content-length: {length}\r\n\r\n{body}"
-        ))
-        .await;
+        self.send(&with_body(path, kind, body)).await;
         self.response().await
     }
 
@@ -167,4 +161,16 @@ impl Client {
         }
         Ok(())
     }
+}
+
+fn without_body(method: &str, path: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nhost: test\r\n\r\n")
+}
+
+fn with_body(path: &str, kind: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: test\r\ncontent-type: {kind}\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    )
 }

@@ -10,7 +10,7 @@ use std::{
 use axum::{
     Router,
     body::{Body, Bytes},
-    routing::get,
+    routing::{get, post},
 };
 use http_body::Frame;
 use tokio::{
@@ -43,6 +43,7 @@ impl Slow {
         Router::new()
             .route("/slow", get(handler))
             .route("/hello", get(|| async { "hello" }))
+            .route("/echo", post(async |body: String| body))
     }
 
     async fn start(&self, settings: HttpSettings) -> Service {
@@ -178,8 +179,8 @@ fn a_client_that_never_closes_its_side_does_not_hold_the_stop() {
 #[test]
 fn through_the_drain_delay_requests_are_served_and_each_connection_is_told_once() {
     test(async {
-        const CLIENTS: u32 = 8;
-        let delay = Duration::from_millis(1600);
+        const CLIENTS: u32 = 3;
+        let delay = Duration::from_secs(3);
         let service = Slow::default().start(with_delay(delay)).await;
         let mut clients = Vec::new();
         for _ in 0..CLIENTS {
@@ -197,7 +198,6 @@ fn through_the_drain_delay_requests_are_served_and_each_connection_is_told_once(
                     let response = client.get("/hello").await;
                     assert_eq!(response.body, "hello");
                     if response.closes() {
-                        client.end().await.expect("FIN");
                         return start.elapsed();
                     }
                 }
@@ -215,8 +215,70 @@ fn through_the_drain_delay_requests_are_served_and_each_connection_is_told_once(
         let mut client = service.connect().await;
         let response = client.get("/hello").await;
         assert_eq!((&*response.body, response.closes()), ("hello", true));
+        drop(client);
         service.stopped().await;
         assert!(start.elapsed() >= delay);
+    });
+}
+
+#[test]
+fn a_client_that_takes_no_notice_loses_no_request_before_the_gate_closes() {
+    test(async {
+        let delay = Duration::from_secs(2);
+        let service = Slow::default().start(with_delay(delay)).await;
+        let mut clients = Vec::new();
+        for posts in [false, true] {
+            let mut client = service.connect().await;
+            client.get("/hello").await;
+            clients.push((client, posts));
+        }
+        let start = Instant::now();
+        service.stop();
+        let mut told = JoinSet::new();
+        for (mut client, posts) in clients {
+            told.spawn(async move {
+                let mut told = 0;
+                while start.elapsed() < delay {
+                    let response = match posts {
+                        false => client.get("/hello").await,
+                        true => client.post("/echo", "text/plain", "hello").await,
+                    };
+                    assert_eq!((response.status, &*response.body), (200, "hello"));
+                    told += u32::from(response.closes());
+                }
+                (client, told)
+            });
+        }
+        for (mut client, told) in told.join_all().await {
+            // Once in the delay, and with the last response of all.
+            assert!((1..=2).contains(&told), "{told}");
+            client.end().await.expect("FIN");
+        }
+        service.stopped().await;
+    });
+}
+
+#[test]
+fn a_client_that_waits_for_the_end_of_its_connection_gets_it() {
+    test(async {
+        let service = Slow::default()
+            .start(with_delay(Duration::from_secs(60)))
+            .await;
+        service.stop();
+        service.until_ready_says("draining").await;
+        let mut waits = service.connect().await;
+        assert!(waits.get("/hello").await.closes());
+        let mut asks_for_it = service.connect().await;
+        let start = Instant::now();
+        asks_for_it
+            .send("GET /hello HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            .await;
+        assert!(asks_for_it.response().await.closes());
+        asks_for_it.end().await.expect("FIN");
+        assert!(start.elapsed() < Duration::from_millis(500), "at once");
+        waits.end().await.expect("FIN");
+        service.tree.stopper().hurry();
+        service.stopped().await;
     });
 }
 
