@@ -91,7 +91,7 @@ pub(crate) fn aside(write: impl FnOnce() + Send + 'static) {
     let (done, is_done) = mpsc::channel();
     let writer = thread::Builder::new().name("aside".into()).spawn(move || {
         write();
-        drop(done.send(()));
+        _ = done.send(());
     });
     if writer.is_ok() {
         _ = is_done.recv_timeout(TO_WRITE);

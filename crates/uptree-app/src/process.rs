@@ -21,8 +21,8 @@ use crate::{
     signals::Taken,
 };
 
-/// How long before the stop budget's end the tree is to be down, so that it tells of its own end;
-/// a quarter of the budget if that is less.
+/// The time between the end of the tree's time and that of the process: for the tree to tell of
+/// its own end. Of a short budget it is a quarter.
 const TO_REPORT: Duration = Duration::from_millis(500);
 
 /// The end of `--help`.
@@ -93,13 +93,14 @@ pub fn main<S: Args>(build: impl FnOnce(S) -> App) -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return Exit::failed(Exit::BOOT, format!("error: no runtime: {error}")),
     };
-    let budget = settings
-        .stop_budget
-        .or(root.stop_budget())
-        .unwrap_or_default();
-    tracing::info!(child = root.id(), stop_budget = ?budget, "booting");
+    let budget = match settings.stop_budget {
+        Some(budget) => Budget::set(budget),
+        None => Budget::of_children(root.stop_budget().unwrap_or_default()),
+    };
+    let id = root.id().to_owned();
+    aside(move || tracing::info!(child = id, stop_budget = ?budget.told, "booting"));
     let stopper = run(root.clone(), &settings, &runtime, tell);
-    let exit = match watch(root.id(), &stopper, budget, &told) {
+    let exit = match watch(root.id(), &stopper, &budget, &told) {
         // The tree has said so itself.
         Ending::Whole(exit) => exit,
         Ending::Cut(exit) => with_losses(exit, &root),
@@ -190,6 +191,37 @@ fn run(
     stopper
 }
 
+/// How long a stop may take.
+#[derive(Clone, Copy)]
+struct Budget {
+    /// The one number, for who reads the log.
+    told: Duration,
+    /// For the tree, if it may need more.
+    tree: Option<Duration>,
+    /// For the process.
+    process: Duration,
+}
+
+impl Budget {
+    /// What was set: the tree gets a little less, to tell of its own end.
+    fn set(told: Duration) -> Self {
+        Self {
+            told,
+            tree: Some(told.saturating_sub(TO_REPORT.min(told / 4))),
+            process: told,
+        }
+    }
+
+    /// What the children may take: they keep to it by themselves.
+    fn of_children(told: Duration) -> Self {
+        Self {
+            told,
+            tree: None,
+            process: told.saturating_add(TO_REPORT),
+        }
+    }
+}
+
 /// How the main thread's watch ended.
 enum Ending {
     /// The tree has ended.
@@ -199,15 +231,17 @@ enum Ending {
 }
 
 /// Waits for the end, and takes signals and the budget's end meanwhile.
-fn watch(id: &str, stopper: &Stopper, budget: Duration, told: &mpsc::Receiver<Told>) -> Ending {
+fn watch(id: &str, stopper: &Stopper, budget: &Budget, told: &mpsc::Receiver<Told>) -> Ending {
     let cut = |code, failure| Ending::Cut(Exit::failed(code, failure));
     let mut signals = 0;
     let mut limit = None;
     // However the end begins, its time runs from there.
     let begin_to_stop = |limit: &mut Option<Instant>| {
         limit.get_or_insert_with(|| {
-            stopper.limit(budget.saturating_sub(TO_REPORT.min(budget / 4)));
-            Instant::now() + budget
+            if let Some(tree) = budget.tree {
+                stopper.limit(tree);
+            }
+            Instant::now() + budget.process
         });
     };
     loop {
@@ -227,6 +261,7 @@ fn watch(id: &str, stopper: &Stopper, budget: Duration, told: &mpsc::Receiver<To
                         begin_to_stop(&mut limit);
                         stopper.stop(StopCause::Shutdown);
                         let root = id.to_owned();
+                        let budget = budget.told;
                         aside(move || tracing::info!(child = root, ?budget, "{name}: stopping"));
                     }
                     2 => {
@@ -240,7 +275,7 @@ fn watch(id: &str, stopper: &Stopper, budget: Duration, told: &mpsc::Receiver<To
                 }
             }
             Err(RecvTimeoutError::Timeout) => {
-                return cut(Exit::OVERRUN, overrun(budget, stopper));
+                return cut(Exit::OVERRUN, overrun(budget.told, stopper));
             }
             Err(RecvTimeoutError::Disconnected) => {
                 return cut(Exit::OVERRUN, "error: the runtime is gone".to_owned());

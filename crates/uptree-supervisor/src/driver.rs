@@ -215,7 +215,10 @@ impl Driver<'_> {
         }
         self.wait_for(child, Stage::Asked, now, deadline.filter(|_| kills));
         if let Some(in_flight) = &mut self.in_flight {
-            in_flight.shortened = given < own;
+            // By more than what passes between the stop's beginning and this child's turn.
+            in_flight.shortened = own
+                .zip(given)
+                .is_some_and(|(own, given)| given < own / 20 * 19);
         }
     }
 
