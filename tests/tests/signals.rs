@@ -153,7 +153,7 @@ fn a_second_signal_leaves_requests_in_flight_their_time() {
     service.signal(Signal::TERM);
     service.wait_for_line(|line| line.contains("slow/ready draining"), LONG);
     service.signal(Signal::TERM);
-    service.wait_for_line(|line| line.contains("the drain is skipped"), LONG);
+    service.wait_for_line(|line| line.contains("the drain delay is skipped"), LONG);
     let answer = client.read_response().expect("an answer");
     assert_eq!((answer.status, &*answer.text()), (200, "slept"));
     assert_eq!(answer.header("connection"), Some("close"));
@@ -167,7 +167,7 @@ fn a_third_signal_ends_the_process_at_once_and_says_what_was_left() {
     service.signal(Signal::TERM);
     service.wait_for_line(|line| line.contains("slow/lingering lingers"), LONG);
     service.signal(Signal::TERM);
-    service.wait_for_line(|line| line.contains("the drain is skipped"), LONG);
+    service.wait_for_line(|line| line.contains("the drain delay is skipped"), LONG);
     // That does not make a child hurry that ignores its stop.
     assert_eq!(http::get(addr, "/alive").expect("an answer").status, 200);
     let start = Instant::now();
@@ -373,7 +373,7 @@ fn with_every_worker_blocked_a_third_signal_ends_the_process_at_once() {
     service.signal(Signal::TERM);
     service.wait_for_line(|line| line.contains("SIGTERM: stopping"), LONG);
     service.signal(Signal::TERM);
-    service.wait_for_line(|line| line.contains("the drain is skipped"), LONG);
+    service.wait_for_line(|line| line.contains("the drain delay is skipped"), LONG);
     let start = Instant::now();
     service.signal(Signal::TERM);
     assert_eq!(service.wait(LONG), Ended::Code(130));

@@ -352,10 +352,15 @@ fn who_needs_more_than_the_stop_budget_has_is_killed_and_named_and_the_others_st
     let (mut service, _) = ready("slow", &envs);
     let start = Instant::now();
     service.signal(Signal::TERM);
-    assert_eq!(service.wait(LONG), Ended::Code(0));
+    assert_eq!(service.wait(LONG), Ended::Code(3));
     let took = start.elapsed();
     println!("stopped after {took:?}");
     assert!(took < Duration::from_secs(3), "{took:?}");
+    assert_eq!(
+        service.stderr(),
+        "error: the stop budget is used up: killed before its own time was over: slow/lingering\n  \
+         help: raise STOP_BUDGET, or give these children less to do at a stop\n"
+    );
     line(&service, &["WARN", "slow/lingering", "killed"]);
     for child in ["ready", "blocker", "repo", "endpoint"] {
         line(&service, &[&format!("INFO slow/{child} stopped")]);

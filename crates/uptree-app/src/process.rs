@@ -268,7 +268,10 @@ fn watch(id: &str, stopper: &Stopper, budget: &Budget, told: &mpsc::Receiver<Tol
                         stopper.hurry();
                         let root = id.to_owned();
                         aside(move || {
-                            tracing::warn!(child = root, "{name} again: the drain is skipped");
+                            tracing::warn!(
+                                child = root,
+                                "{name} again: the drain delay is skipped"
+                            );
                         });
                     }
                     _ => return cut(Exit::FORCED, forced(name, stopper)),

@@ -3,13 +3,16 @@
 //! The connection's own task ([`serve`](crate::serve)) reads the order and writes the rest; the
 //! drain does the opposite. Neither waits for the other: everything here is an atomic.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
+    },
+    task::Poll,
 };
 
 use atomic_waker::AtomicWaker;
-use axum::http::Version;
 use tokio::net::TcpStream;
 
 use crate::{connections::Connections, gate::Stage};
@@ -103,6 +106,23 @@ impl Connection {
         }
     }
 
+    /// Waits until it has been told this, or more. For the connection's own task.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn told(&self, order: Order) {
+        poll_fn(|cx| {
+            self.task.register(cx.waker());
+            if self.order() >= order {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
     pub(crate) fn order(&self) -> Order {
         match self.order.load(Ordering::SeqCst) {
             0 => Order::Serve,
@@ -157,11 +177,11 @@ impl Connection {
         self.answered.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn heard(&self, bytes: &[u8]) {
-        // No method of HTTP/1 begins like HTTP/2's preface.
-        if !self.answered() && bytes.starts_with(b"PRI") {
-            self.http2.store(true, Ordering::Relaxed);
-        }
+    pub(crate) fn set_http2(&self) {
+        self.http2.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn heard(&self) {
         self.heard.store(true, Ordering::Relaxed);
     }
 
@@ -171,16 +191,12 @@ impl Connection {
 
     /// Notes a request. `goes_on` is whether its client wants to keep the connection, and whether it
     /// has a body; it is asked only where it matters, which the answer tells.
-    pub(crate) fn asked(&self, version: Version, goes_on: impl FnOnce() -> (bool, bool)) -> bool {
+    pub(crate) fn asked(&self, goes_on: impl FnOnce() -> (bool, bool)) -> bool {
         let asked = self.asked.load(Ordering::Relaxed);
         self.asked.store(asked.wrapping_add(1), Ordering::Relaxed);
         self.heard.store(false, Ordering::Relaxed);
-        if version == Version::HTTP_2 {
-            self.http2.store(true, Ordering::Relaxed);
-            return false;
-        }
         let farewell = &self.farewell;
-        if !self.is_retiring() || farewell.told.swap(true, Ordering::Relaxed) {
+        if self.http2() || !self.is_retiring() || farewell.told.swap(true, Ordering::Relaxed) {
             return false;
         }
         let (revocable, has_body) = goes_on();
@@ -224,8 +240,8 @@ impl Connection {
             && self.is_retiring()
     }
 
-    /// Notes that HTTP is spoken on.
-    pub(crate) fn go_on(&self) {
+    /// Makes the farewell the end, or the only one that was not: HTTP is spoken on, or cannot be.
+    pub(crate) fn stand_by_farewell(&self) {
         self.farewell.revocable.store(false, Ordering::Relaxed);
     }
 
@@ -356,7 +372,7 @@ mod tests {
     fn a_connection_is_told_once_in_the_drain_delay_and_always_after_it() {
         let connection = opened_at(Stage::Open);
         let answer = |goes_on| {
-            let reads_on = connection.asked(Version::HTTP_11, || (goes_on, false));
+            let reads_on = connection.asked(|| (goes_on, false));
             assert!(!reads_on, "there is no body");
             connection.answering()
         };
@@ -366,7 +382,7 @@ mod tests {
         connection.tell(Order::Retire);
         assert!(answer(true));
         assert!(connection.goes_on());
-        connection.go_on();
+        connection.stand_by_farewell();
         assert!(!answer(true), "it has been told");
         connection.all().gate.set(Stage::LastCall);
         assert!(answer(true));
@@ -377,7 +393,7 @@ mod tests {
     #[test]
     fn a_connection_opened_in_a_drain_is_told_with_its_first_response() {
         let connection = opened_at(Stage::Draining);
-        connection.asked(Version::HTTP_11, || (true, false));
+        connection.asked(|| (true, false));
         assert!(connection.answering());
     }
 
@@ -390,10 +406,7 @@ mod tests {
             (true, true, true, true),
         ] {
             let connection = opened_at(Stage::Draining);
-            assert_eq!(
-                connection.asked(Version::HTTP_11, || (wanted, has_body)),
-                has_body
-            );
+            assert_eq!(connection.asked(|| (wanted, has_body)), has_body);
             if read {
                 connection.body_read();
             }
@@ -406,12 +419,12 @@ mod tests {
     fn half_a_header_is_neither_in_flight_nor_quiet() {
         let connection = opened_at(Stage::Open);
         assert!(!connection.in_header(), "nothing has come yet");
-        connection.heard(b"GET / HT");
+        connection.heard();
         assert!(connection.in_header());
         assert!(!connection.is_busy());
-        connection.asked(Version::HTTP_11, || (true, true));
+        connection.asked(|| (true, true));
         let in_flight = connection.enter().expect("the gate is open");
-        connection.heard(b"the body");
+        connection.heard();
         assert!(!connection.in_header());
         drop(in_flight);
         assert!(!connection.in_header(), "the body is no header");
@@ -420,7 +433,8 @@ mod tests {
     #[test]
     fn what_comes_on_an_idle_http2_connection_is_no_header() {
         let connection = opened_at(Stage::Open);
-        connection.heard(b"PRI * HTTP/2.0");
+        connection.set_http2();
+        connection.heard();
         assert!(!connection.in_header());
     }
 }

@@ -54,6 +54,21 @@ impl Drain {
         longest.saturating_add(MARGIN)
     }
 
+    /// This drain, if it can be over within `left`; else one that can, shorter in proportion.
+    pub(crate) fn within(self, left: Option<Duration>) -> Self {
+        let Some(left) = left.filter(|&left| left < self.longest()) else {
+            return self;
+        };
+        // To cut what is not finished, and to tell of it.
+        let polite = left.saturating_sub(CUT_LIMIT.min(left / 2));
+        let whole = self.delay.saturating_add(self.limit);
+        let part = polite.div_duration_f64(whole.max(polite)).clamp(0.0, 1.0);
+        Self {
+            delay: self.delay.mul_f64(part),
+            limit: self.limit.mul_f64(part),
+        }
+    }
+
     /// Drains the connections. When it returns no request is in flight, but for what cannot be
     /// cut off; `hurry` gives a future that completes when politeness is to be skipped.
     pub(crate) async fn run<H: Future<Output = ()>>(

@@ -19,8 +19,9 @@ use crate::{
     connection::Order,
     connections::Connections,
     requests::Requests,
-    serve::{self, Http, Tasks},
+    serve::serve,
     settings::HttpSettings,
+    spoken::{Http, Tasks},
 };
 
 /// How many connections may wait to be accepted, as far as the system's own limit allows. tokio's
@@ -156,7 +157,7 @@ impl Endpoint {
 
     /// Accepts connections until the endpoint is to stop.
     async fn accept(&self, listener: &TcpListener, cx: &Context) -> StopCause {
-        let http = Arc::new(serve::http(Tasks(cx.clone())));
+        let http = Arc::new(Http::new(Tasks(cx.clone())));
         let routes = self.shared.routes.lock();
         // Readied once here, not for every connection.
         let routes = routes
@@ -194,7 +195,7 @@ impl Endpoint {
         let connection = self.shared.connections.open();
         let limit = self.shared.settings.body_limit();
         let requests = Requests::new(connection, routes.clone(), limit);
-        cx.spawn(serve::serve(stream, Arc::clone(http), requests));
+        cx.spawn(serve(stream, Arc::clone(http), requests));
     }
 
     /// Ends the connections. What is left afterwards is aborted with the incarnation.

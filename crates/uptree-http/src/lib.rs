@@ -44,6 +44,7 @@ mod ready;
 mod requests;
 mod serve;
 mod settings;
+mod spoken;
 mod stream;
 
 pub use endpoint::{Endpoint, EndpointError};

@@ -111,7 +111,9 @@ impl Child for Ready {
             tracing::info!("the drain delay is for Kubernetes, where it is; DRAIN_DELAY sets it");
         }
         if cx.shutdown().await == StopCause::Shutdown {
-            self.drain.run(connections, || cx.hurry()).await;
+            // A stop budget may leave it less than its own time.
+            let drain = self.drain.within(cx.stop_time_left());
+            drain.run(connections, || cx.hurry()).await;
         }
         Ok(())
     }

@@ -93,7 +93,7 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
     fn call(&self, mut request: Request<Incoming>) -> Answer {
         let connection = &self.connection;
         let has_body = !request.body().is_end_stream();
-        let is_read_on = connection.asked(request.version(), || (keeps(&request), has_body));
+        let is_read_on = connection.asked(|| (keeps(&request), has_body));
         let (method, path) = (request.method(), request.uri().path());
         if let Some(response) = probes::answer(method, path, connection.all().gate.stage()) {
             return self.now(response);

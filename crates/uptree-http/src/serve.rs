@@ -9,11 +9,6 @@ use std::{
     time::Duration,
 };
 
-use hyper::rt::Executor;
-use hyper_util::{
-    rt::TokioIo,
-    server::conn::auto::{Builder, UpgradeableConnection},
-};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -23,7 +18,7 @@ use tokio::{
 use crate::{
     connection::{Connection, Order},
     requests::{Requests, panic_message},
-    stream::Lent,
+    spoken::{Http, Spoken, Version, version},
 };
 
 /// From the first byte of a request's header to its last.
@@ -43,36 +38,6 @@ const TOLD_LIMIT: Duration = Duration::from_secs(1);
 /// How long the peer has to close its side once we have closed ours.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// The most that is buffered of a connection, each way; a request's header has to fit in.
-const BUFFER: usize = 64 * 1024;
-
-/// Tasks of an endpoint's incarnation, for HTTP/2 to run its requests in.
-#[derive(Clone, Debug)]
-pub(crate) struct Tasks(pub(crate) uptree_app::Context);
-
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
-    fn execute(&self, future: F) {
-        self.0.spawn(future);
-    }
-}
-
-/// How HTTP is spoken: HTTP/1.1, or HTTP/2 where the client begins with it.
-pub(crate) type Http = Builder<Tasks>;
-
-pub(crate) fn http(tasks: Tasks) -> Http {
-    let mut http = Builder::new(tasks);
-    http.http1()
-        .max_buf_size(BUFFER)
-        // `Life` has a limit of its own: hyper's counts the idle time before a header too, and
-        // costs an allocation and a timer for each request.
-        .header_read_timeout(None);
-    http.http2()
-        .max_send_buf_size(BUFFER)
-        // Websockets over HTTP/2.
-        .enable_connect_protocol();
-    http
-}
-
 /// Serves a connection until either side ends it, and closes it.
 ///
 /// # Cancel safety
@@ -81,7 +46,15 @@ pub(crate) fn http(tasks: Tasks) -> Http {
 pub(crate) async fn serve(mut stream: TcpStream, http: Arc<Http>, requests: Requests) {
     let connection = requests.connection();
     loop {
-        speak(stream, &http, &requests).await;
+        match first_bytes(&stream, connection).await {
+            None => connection.leave(stream),
+            Some(version) => {
+                if version == Version::Two {
+                    connection.set_http2();
+                }
+                speak(http.speak(version, stream, &requests), connection).await;
+            }
+        }
         let goes_on = connection.goes_on();
         match connection.take_left() {
             Some(left) if goes_on => stream = left,
@@ -96,23 +69,35 @@ pub(crate) async fn serve(mut stream: TcpStream, http: Arc<Http>, requests: Requ
                 return;
             }
         }
-        connection.go_on();
+        connection.stand_by_farewell();
+    }
+}
+
+/// Waits for the first bytes; `None` if none come, or are not to be waited for any longer.
+async fn first_bytes(stream: &TcpStream, connection: &Connection) -> Option<Version> {
+    tokio::select! {
+        biased;
+        version = version(stream) => version.ok().flatten(),
+        () = connection.told(Order::End) => None,
+        () = sleep(patience(connection)) => None,
     }
 }
 
 /// Speaks HTTP until it ends; the socket is the connection's then.
-async fn speak(stream: TcpStream, http: &Http, requests: &Requests) {
-    let connection = requests.connection();
-    let io = TokioIo::new(Lent::new(stream, Arc::clone(connection)));
+async fn speak(mut http: Spoken<'_>, connection: &Connection) {
     let mut life = Life {
         connection,
-        http: pin!(http.serve_connection_with_upgrades(io, requests)),
+        http: &mut http,
         clock: pin!(sleep(patience(connection))),
         awaited: Awaited::Request,
         asked: connection.times_asked(),
         farewell: false,
     };
     poll_fn(|cx| life.poll(cx)).await;
+    if http.end() {
+        // What was read ahead is lost: what comes next is not the beginning of a request.
+        connection.stand_by_farewell();
+    }
 }
 
 /// How long nothing has to be asked for a connection to be closed. It is looked at this often, so
@@ -139,7 +124,7 @@ async fn close(mut stream: TcpStream) {
 /// A connection while HTTP is spoken on it.
 struct Life<'a, 'h> {
     connection: &'a Connection,
-    http: Pin<&'a mut UpgradeableConnection<'h, TokioIo<Lent>, &'h Requests, Tasks>>,
+    http: &'a mut Spoken<'h>,
     clock: Pin<&'a mut Sleep>,
     /// What the clock runs for.
     awaited: Awaited,
@@ -185,17 +170,21 @@ impl Life<'_, '_> {
     fn poll_http(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Handlers and bodies have a fence of their own; this one keeps whatever else may panic
         // from taking the endpoint down.
-        match catch_unwind(AssertUnwindSafe(|| self.http.as_mut().poll(cx))) {
-            Ok(poll) => {
-                if let Err(error) = ready!(poll) {
+        match catch_unwind(AssertUnwindSafe(|| self.http.poll(cx))) {
+            Ok(poll) => match ready!(poll) {
+                Ok(()) => return Poll::Ready(()),
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
                     tracing::debug!(error, "a connection ended");
                 }
-            }
+            },
             Err(panic) => {
                 let panic = panic_message(&*panic);
                 tracing::error!(panic, "a connection panicked, and is closed");
             }
         }
+        // It may have stopped anywhere in a response.
+        self.connection.stand_by_farewell();
         Poll::Ready(())
     }
 
@@ -206,7 +195,7 @@ impl Life<'_, '_> {
         }
         if !self.farewell && self.bids_farewell(order) {
             self.farewell = true;
-            self.http.as_mut().graceful_shutdown();
+            self.http.graceful_shutdown();
             return Then::Poll;
         }
         if order < Order::End || self.connection.is_busy() {

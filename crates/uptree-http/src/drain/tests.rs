@@ -5,7 +5,6 @@ use std::{
     task::Poll,
 };
 
-use axum::http::Version;
 use tokio::{task::JoinHandle, time::advance};
 
 use super::*;
@@ -95,7 +94,7 @@ async fn a_client_between_two_requests_is_waited_for() {
         sleep(IDLE * 9 / 10).await;
         assert_eq!(all.gate.stage(), Stage::LastCall);
         assert_eq!(connection.order(), Order::Retire);
-        connection.asked(Version::HTTP_11, || (true, false));
+        connection.asked(|| (true, false));
         assert!(connection.enter().is_some(), "it is served");
     }
     assert_eq!(took(drain).await, LAST_CALL);
@@ -197,4 +196,19 @@ async fn in_a_hurry_only_what_is_in_flight_is_waited_for() {
     assert!(!drain.is_finished());
     drop(in_flight);
     drain.await.expect("a drain does not panic");
+}
+
+#[test]
+fn a_drain_with_too_little_time_is_shorter_in_proportion() {
+    let seconds = Duration::from_secs;
+    let drain = Drain {
+        delay: seconds(5),
+        limit: seconds(10),
+    };
+    assert_eq!(drain.within(None), drain);
+    assert_eq!(drain.within(Some(seconds(17))), drain);
+    let shorter = drain.within(Some(seconds(8)));
+    assert_eq!((shorter.delay, shorter.limit), (seconds(5) / 2, seconds(5)));
+    let none = drain.within(Some(Duration::ZERO));
+    assert_eq!((none.delay, none.limit), (Duration::ZERO, Duration::ZERO));
 }

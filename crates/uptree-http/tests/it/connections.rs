@@ -125,6 +125,21 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
+fn a_request_may_come_byte_by_byte() {
+    test(async {
+        let service = Service::start(settings(), routes()).await;
+        let mut client = service.connect().await;
+        // It begins like HTTP/2's preface.
+        let request = "POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc";
+        for byte in request.chars() {
+            client.send(&byte.to_string()).await;
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(client.response().await.body, "3");
+    });
+}
+
+#[test]
 fn a_head_is_answered_like_a_get_without_its_body() {
     test(async {
         let service = Service::start(settings(), routes()).await;

@@ -283,6 +283,27 @@ fn a_client_that_waits_for_the_end_of_its_connection_gets_it() {
 }
 
 #[test]
+fn what_was_sent_ahead_of_a_farewell_is_never_taken_for_the_middle_of_a_request() {
+    test(async {
+        let service = Slow::default()
+            .start(with_delay(Duration::from_secs(60)))
+            .await;
+        service.stop();
+        service.until_ready_says("draining").await;
+        let hello = "GET /hello HTTP/1.1\r\nhost: x\r\n\r\n";
+        let echo = "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n";
+        let mut client = service.connect().await;
+        // The second request's header comes with the first request, its body after the farewell.
+        client.send(&format!("{hello}{echo}")).await;
+        assert!(client.response().await.closes());
+        client.send(hello).await;
+        client.end().await.expect("FIN, and no answer");
+        service.tree.stopper().hurry();
+        service.stopped().await;
+    });
+}
+
+#[test]
 fn after_the_gate_has_closed_old_connections_have_a_last_request_and_new_ones_none() {
     test(async {
         let slow = Slow::default();

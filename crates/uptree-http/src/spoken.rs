@@ -1,0 +1,135 @@
+//! Which HTTP is spoken on a connection, and how.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use hyper::{
+    rt::Executor,
+    server::conn::{http1, http2},
+};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, time::sleep};
+
+use crate::{requests::Requests, stream::Lent};
+
+/// The most that is buffered of a connection, each way; a request's header has to fit in.
+const BUFFER: usize = 64 * 1024;
+
+/// Tasks of an endpoint's incarnation, for HTTP/2 to run its requests in.
+#[derive(Clone, Debug)]
+pub(crate) struct Tasks(pub(crate) uptree_app::Context);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
+    fn execute(&self, future: F) {
+        self.0.spawn(future);
+    }
+}
+
+/// How HTTP is spoken: HTTP/1.1, or HTTP/2 where the client begins with it.
+#[derive(Debug)]
+pub(crate) struct Http {
+    one: http1::Builder,
+    two: http2::Builder<Tasks>,
+}
+
+impl Http {
+    pub(crate) fn new(tasks: Tasks) -> Self {
+        let mut one = http1::Builder::new();
+        one.max_buf_size(BUFFER)
+            // `Life` has a limit of its own: hyper's counts the idle time before a header too, and
+            // costs an allocation and a timer for each request.
+            .header_read_timeout(None);
+        let mut two = http2::Builder::new(tasks);
+        two.max_send_buf_size(BUFFER)
+            // Websockets over HTTP/2.
+            .enable_connect_protocol();
+        Self { one, two }
+    }
+
+    /// Speaks `version` on a socket, as its client has begun to.
+    pub(crate) fn speak<'a>(
+        &self,
+        version: Version,
+        stream: TcpStream,
+        requests: &'a Requests,
+    ) -> Spoken<'a> {
+        let io = TokioIo::new(Lent::new(stream, Arc::clone(requests.connection())));
+        match version {
+            Version::One => Spoken::One(self.one.serve_connection(io, requests).with_upgrades()),
+            Version::Two => Spoken::Two(Box::new(self.two.serve_connection(io, requests))),
+        }
+    }
+}
+
+/// A version of HTTP.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Version {
+    One,
+    Two,
+}
+
+/// Waits for the first bytes, which say which HTTP it is, and leaves them to be read; `None` if the
+/// client leaves without any.
+///
+/// # Cancel safety
+///
+/// Cancel safe.
+pub(crate) async fn version(stream: &TcpStream) -> io::Result<Option<Version>> {
+    // So begins HTTP/2's preface, and no method of HTTP/1.
+    const PREFACE: &[u8; 3] = b"PRI";
+    let mut first = [0; PREFACE.len()];
+    loop {
+        let length = stream.peek(&mut first).await?;
+        if length == 0 {
+            return Ok(None);
+        }
+        if first[..length] != PREFACE[..length] {
+            return Ok(Some(Version::One));
+        }
+        if length == PREFACE.len() {
+            return Ok(Some(Version::Two));
+        }
+        // The socket is readable all along, so there is nothing to wait for.
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// HTTP as it is spoken on one connection.
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
+pub(crate) enum Spoken<'a> {
+    One(http1::UpgradeableConnection<TokioIo<Lent>, &'a Requests>),
+    Two(Box<http2::Connection<TokioIo<Lent>, &'a Requests, Tasks>>),
+}
+
+impl Spoken<'_> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        match self {
+            Self::One(http) => Pin::new(http).poll(cx),
+            Self::Two(http) => Pin::new(http).poll(cx),
+        }
+    }
+
+    /// Asks HTTP to come to an end.
+    pub(crate) fn graceful_shutdown(&mut self) {
+        match self {
+            Self::One(http) => Pin::new(http).graceful_shutdown(),
+            Self::Two(http) => Pin::new(&mut **http).graceful_shutdown(),
+        }
+    }
+
+    /// Gives the socket back; says whether more had been read from it than was used.
+    pub(crate) fn end(self) -> bool {
+        match self {
+            Self::One(http) => {
+                let parts = http.into_parts();
+                parts.is_some_and(|parts| !parts.read_buf.is_empty())
+            }
+            Self::Two(_) => true,
+        }
+    }
+}
