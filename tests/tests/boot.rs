@@ -15,22 +15,22 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// Every setting: its flag, its variable, what `--help` says it defaults to.
 const SETTINGS: [(&str, &str, &str); 12] = [
-    ("--addr", "ADDR", "127.0.0.1:4000"),
-    ("--body-limit", "BODY_LIMIT", "1MiB"),
-    ("--drain-delay", "DRAIN_DELAY", "0s; 5s in Kubernetes"),
-    ("--drain-limit", "DRAIN_LIMIT", "10s"),
+    ("addr", "ADDR", "127.0.0.1:4000"),
+    ("body-limit", "BODY_LIMIT", "1MiB"),
+    ("drain-delay", "DRAIN_DELAY", "0s; 5s in Kubernetes"),
+    ("drain-limit", "DRAIN_LIMIT", "10s"),
     (
-        "--database-url",
+        "database-url",
         "DATABASE_URL",
         "sqlite://service.db?mode=rwc",
     ),
-    ("--pool-size", "POOL_SIZE", "10"),
-    ("--migrations-dir", "MIGRATIONS_DIR", ""),
-    ("--queue-size", "QUEUE_SIZE", "10000"),
-    ("--start-timeout", "START_TIMEOUT", "60s"),
-    ("--stop-budget", "STOP_BUDGET", "what the children need"),
-    ("--log-format", "LOG_FORMAT", "pretty"),
-    ("--rust-log", "RUST_LOG", "info"),
+    ("pool-size", "POOL_SIZE", "10"),
+    ("migrations-dir", "MIGRATIONS_DIR", ""),
+    ("queue-size", "QUEUE_SIZE", "10000"),
+    ("start-timeout", "START_TIMEOUT", "60s"),
+    ("stop-budget", "STOP_BUDGET", "what the children need"),
+    ("log-format", "LOG_FORMAT", "pretty"),
+    ("rust-log", "RUST_LOG", "info"),
 ];
 
 #[test]
@@ -38,25 +38,25 @@ fn the_help_lists_every_setting_with_its_variable_and_its_default() {
     let mut help = Service::start(command("service").arg("--help"));
     assert_eq!(help.wait(SOON), Ended::Code(0));
     assert_eq!(help.stderr(), "");
-    let lines = help.stdout_lines();
+    // What is said of each begins with its flag.
+    let all = help.stdout_lines().join("\n");
+    let (_, settings) = all
+        .split_once("\n\n")
+        .expect("the usage, then the settings");
+    let settings: Vec<&str> = settings.split("\n      --").skip(1).collect();
+    assert_eq!(settings.len(), SETTINGS.len(), "{all}");
     for (flag, variable, default) in SETTINGS {
-        let line = lines
-            .iter()
-            .find(|line| line.trim_start().starts_with(&format!("{flag} ")));
-        let line = line.unwrap_or_else(|| panic!("no {flag} in {lines:#?}"));
+        let of_flag = |text: &&&str| text.starts_with(&format!("{flag} "));
+        let text = settings.iter().find(of_flag);
+        let text = text.unwrap_or_else(|| panic!("no {flag} in {all}"));
         // `[env: NAME=value]`, and for a secret one `[env: NAME]`.
         let named = [format!("[env: {variable}="), format!("[env: {variable}]")];
-        assert!(named.iter().any(|named| line.contains(named)), "{line}");
+        assert!(named.iter().any(|named| text.contains(named)), "{text}");
         if !default.is_empty() {
-            assert!(line.contains(&format!("[default: {default}]")), "{line}");
+            assert!(text.contains(&format!("[default: {default}]")), "{text}");
         }
     }
-    let all = lines.join("\n");
     assert!(all.contains("DATABASE_URL_FILE"), "{all}");
-    let settings = lines
-        .iter()
-        .filter(|line| line.trim_start().starts_with("--"));
-    assert_eq!(settings.count(), SETTINGS.len(), "{all}");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn all_bad_values_are_told_at_once_before_anything_starts() {
         ),
         (
             "STOP_BUDGET",
-            "",
+            "never",
             "takes a length of time, such as 500ms, 60s or 2m",
         ),
         ("LOG_FORMAT", "xml", "takes pretty or json"),
@@ -133,7 +133,10 @@ fn all_bad_values_are_told_at_once_before_anything_starts() {
     let stderr = told(&mut service);
     for (name, value, takes) in bad {
         if name == "MIGRATIONS_DIR" {
-            assert!(stderr.contains("error: service/migrator\n"), "{stderr}");
+            assert!(
+                stderr.contains("error: service/migrator is not set up right\n"),
+                "{stderr}"
+            );
             assert!(
                 stderr.contains(&format!("  caused by: {takes}\n")),
                 "{stderr}"
@@ -142,7 +145,7 @@ fn all_bad_values_are_told_at_once_before_anything_starts() {
         }
         let shown = match name {
             "DATABASE_URL" => String::new(),
-            _ => format!(" {value:?}"),
+            _ => format!(" {value:?}:"),
         };
         let flag = name.to_lowercase().replace('_', "-");
         let expected = format!("error: {name} (--{flag}):{shown} {takes}");

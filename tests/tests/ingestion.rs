@@ -88,7 +88,10 @@ fn a_stop_that_cannot_write_what_is_queued_ends_with_3_and_says_how_many_are_los
     assert_eq!(service.post(&readings).status, 202);
     let began = Instant::now();
     service.process.signal(Signal::TERM);
-    let expected = "error: service/ingestion: 17 readings that were answered 202 lost";
+    let expected = "\
+        error: the stop budget is used up: killed before its own time was over: service/ingestion\n  \
+        help: raise STOP_BUDGET, or give these children less to do at a stop\n\
+        error: service/ingestion: lost 17 readings that were answered 202";
     assert_eq!(service.fails(3), expected);
     let took = began.elapsed();
     assert!(took < Duration::from_secs(4), "{took:?}");
@@ -125,7 +128,7 @@ fn a_stop_without_a_database_ends_with_3_and_says_how_many_are_lost() {
     let began = Instant::now();
     service.process.signal(Signal::TERM);
     // It has ten seconds to write them, as the list says.
-    let expected = "error: service/ingestion: 3 readings that were answered 202 lost";
+    let expected = "error: service/ingestion: lost 3 readings that were answered 202";
     assert_eq!(service.fails(3), expected);
     let took = began.elapsed();
     assert!((10..15).contains(&took.as_secs()), "{took:?}");

@@ -11,7 +11,7 @@ use std::{
 
 use clap::{
     Arg, ArgMatches, Command,
-    builder::{Resettable, ValueParser},
+    builder::{PossibleValuesParser, Resettable, TypedValueParser, ValueParser},
     parser::ValueSource,
 };
 
@@ -31,7 +31,7 @@ pub struct ProcessSettings {
     pub stop_budget: Option<Duration>,
 
     /// How log lines look
-    #[arg(long, env, value_name = "FORMAT", value_enum, default_value_t)]
+    #[arg(long, env, value_name = "FORMAT", default_value = "pretty", value_parser = log_format())]
     pub log_format: LogFormat,
 
     /// Which log lines to print, in tracing-subscriber's syntax
@@ -90,6 +90,14 @@ pub fn byte_size(text: &str) -> Result<usize, String> {
         .zip(factor)
         .and_then(|(number, factor)| number.checked_mul(factor))
         .ok_or_else(|| "takes a number of bytes, such as 65536, 64KiB or 1MiB".to_owned())
+}
+
+fn log_format() -> impl TypedValueParser<Value = LogFormat> {
+    let names = PossibleValuesParser::new(["pretty", "json"]);
+    names.map(|name| match name.as_str() {
+        "json" => LogFormat::Json,
+        _ => LogFormat::Pretty,
+    })
 }
 
 fn log_filter(text: &str) -> Result<String, String> {
