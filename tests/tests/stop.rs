@@ -359,7 +359,7 @@ fn who_needs_more_than_the_stop_budget_has_is_killed_and_named_and_the_others_st
     assert_eq!(
         service.stderr(),
         "error: the stop budget is used up: killed before its own time was over: slow/lingering\n  \
-         help: raise STOP_BUDGET, or give these children less to do at a stop\n"
+         help: raise STOP_BUDGET, or give these children less to do at a stop"
     );
     line(&service, &["WARN", "slow/lingering", "killed"]);
     for child in ["ready", "blocker", "repo", "endpoint"] {
