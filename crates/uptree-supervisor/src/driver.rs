@@ -208,17 +208,21 @@ impl Driver<'_> {
             None => own,
         };
         let deadline = given.and_then(|given| now.checked_add(given));
+        // By more than what passes between the stop's beginning and this child's turn.
+        let shortened = own
+            .zip(given)
+            .is_some_and(|(own, given)| given < own / 20 * 19);
         life.ask_to_stop(cause, deadline);
-        if given.is_some_and(|given| given.is_zero()) && kills {
+        if kills && given == Some(Duration::ZERO) {
+            if shortened {
+                life.emit(EventKind::Killing { shortened });
+            }
             self.kill(child, now);
             return;
         }
         self.wait_for(child, Stage::Asked, now, deadline.filter(|_| kills));
         if let Some(in_flight) = &mut self.in_flight {
-            // By more than what passes between the stop's beginning and this child's turn.
-            in_flight.shortened = own
-                .zip(given)
-                .is_some_and(|(own, given)| given < own / 20 * 19);
+            in_flight.shortened = shortened;
         }
     }
 

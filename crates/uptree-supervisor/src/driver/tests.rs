@@ -538,6 +538,22 @@ async fn a_stop_budget_is_shared_by_those_who_are_left_also_further_down() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn without_any_time_to_stop_children_are_killed_at_once_and_that_is_told() {
+    let story = Story::new();
+    let mut tree = spawn(&story, Supervisor::new("app").children(steadies(&["a"])));
+    tree.ready().await.expect("boots");
+    story.lines.lock().expect("no panic").clear();
+    tree.stopper().limit(Duration::ZERO);
+    tree.stop(StopCause::Shutdown);
+    tree.wait().await.expect("stops");
+    story.is(&[
+        "0 app/a stopping: Shutdown",
+        "0 app/a killing",
+        "0 app/a shutdown error: killed",
+    ]);
+}
+
 /// Blocks its thread: the abort cannot take effect.
 async fn blocks(release: Arc<std::sync::Barrier>, cx: Context) -> Result {
     cx.shutdown().await;
