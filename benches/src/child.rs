@@ -118,12 +118,12 @@ pub(crate) async fn last<T>(stop: impl Future<Output = T>) -> Result<(), BoxErro
 /// ready. (`yield_now` would also look for I/O.)
 async fn requeue() {
     let mut requeued = false;
-    poll_fn(|cx| match std::mem::replace(&mut requeued, true) {
-        true => Poll::Ready(()),
-        false => {
-            cx.waker().wake_by_ref();
-            Poll::Pending
+    poll_fn(|cx| {
+        if std::mem::replace(&mut requeued, true) {
+            return Poll::Ready(());
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     })
     .await;
 }

@@ -49,7 +49,7 @@ impl Meter {
     /// `value`, found out while the clock ran.
     pub(crate) fn worth(&self, value: f64) -> Measured {
         let wall = self.began.elapsed();
-        let processor = processor_time() - self.processor;
+        let processor = processor_time().saturating_sub(self.processor);
         let stretch = Some(wall.as_secs_f64() / processor.as_secs_f64());
         Measured { value, stretch }
     }
