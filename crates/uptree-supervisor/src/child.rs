@@ -211,8 +211,8 @@ impl Context {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn shutdown(&self) -> StopCause {
-        self.life.stopping().await
+    pub fn shutdown(&self) -> impl Future<Output = StopCause> + Send + use<'_> {
+        self.life.stopping()
     }
 
     /// Why the child is to stop, if it is.

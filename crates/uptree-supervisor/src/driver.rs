@@ -7,14 +7,14 @@
 
 use std::{
     collections::VecDeque,
-    future::Future,
+    future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use tokio::{
-    sync::mpsc,
     task::JoinHandle,
     time::{Instant, Sleep, sleep_until},
 };
@@ -31,17 +31,18 @@ use crate::{
 pub(crate) async fn run(supervisor: &Supervisor, cx: Starting) -> Result {
     let own = cx.life().clone();
     let specs = supervisor.specs().clone();
-    let (scope, reports) = Scope::new(own.tree().clone(), Some(own.clone()), specs);
+    let scope = Scope::new(own.tree().clone(), Some(own.clone()), specs);
     let slots = scope.specs.iter().map(|_| Slot::default()).collect();
     let mut driver = Driver {
         supervisor,
-        began: own.started(),
+        now: Instant::now(),
+        at: Duration::ZERO,
         own,
         scope,
-        reports,
         slots,
         in_flight: None,
         timer: None,
+        waker: None,
         asked: false,
         ending: false,
         stop_budgets: None,
@@ -55,12 +56,16 @@ struct Driver<'a> {
     supervisor: &'a Supervisor,
     /// The supervisor's own incarnation, one of its parent's.
     own: Arc<Incarnation>,
-    began: Instant,
     scope: Arc<Scope>,
-    reports: mpsc::UnboundedReceiver<Report>,
+    /// When what is dealt with now was noticed: read once for each event.
+    now: Instant,
+    /// The same, counted from when the tree began.
+    at: Duration,
     slots: Vec<Slot>,
     in_flight: Option<InFlight>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// With whom the timer and the wish to stop are registered.
+    waker: Option<Waker>,
     /// The core has been told that it is asked to stop.
     asked: bool,
     /// It has begun to end, asked or not.
@@ -76,14 +81,9 @@ struct Driver<'a> {
 /// The latest incarnation of one child.
 #[derive(Default)]
 struct Slot {
-    life: Option<Life>,
-    /// How it ended, until that has been told.
-    exit: Option<ExitReason>,
-}
-
-struct Life {
-    shared: Arc<Incarnation>,
-    task: JoinHandle<()>,
+    life: Option<Arc<Incarnation>>,
+    /// Its task, until that is gone.
+    task: Option<JoinHandle<()>>,
 }
 
 /// The one child that something is being waited for.
@@ -115,11 +115,12 @@ impl Driver<'_> {
         let mut cx = Some(cx);
         let own = self.own.clone();
         let mut asked = pin!(own.stopping());
+        self.look_at_the_clock();
         let mut event = Event::Boot;
         loop {
-            let now = Instant::now();
+            let now = self.now;
             let mut booted = false;
-            let action = core.step(event, now - self.began, &mut |note| match note {
+            let action = core.step(event, self.at, &mut |note| match note {
                 Note::Booted => booted = true,
                 note => self.explain(note),
             });
@@ -142,25 +143,28 @@ impl Driver<'_> {
     // ------------------------------------------------------------------ doing
 
     fn start(&mut self, key: Key, now: Instant) {
-        let life = Incarnation::new(&self.scope, key, now);
-        self.show(key.child, key.number, ChildState::Starting, now);
+        // The memory of the one before is there for this one.
+        self.slots[key.child] = Slot::default();
+        let life = Incarnation::new(&self.scope, key);
+        self.scope.start(key.child, key.number, self.at);
         life.emit(EventKind::Starting);
-        let deadline = life.start_deadline();
+        let deadline = now.checked_add(life.start_timeout());
         let task = self.scope.specs[key.child].spawn(&life);
-        let shared = life;
         self.slots[key.child] = Slot {
-            life: Some(Life { shared, task }),
-            exit: None,
+            life: Some(life),
+            task: Some(task),
         };
         self.wait_for(key.child, Stage::Starting, now, deadline);
     }
 
     /// Stops a child by its spec; calls off its start if it is still starting.
     fn stop(&mut self, child: Index, now: Instant) {
-        let Some(life) = self.life(child) else { return };
+        let Some(life) = &self.slots[child].life else {
+            return;
+        };
         let cause = self.cause();
         life.emit(EventKind::Stopping(cause));
-        self.show(child, life.number(), ChildState::Stopping, now);
+        self.show(child, ChildState::Stopping);
         let options = life.options();
         let in_flight = self.in_flight.as_ref().map(|it| (it.child, it.stage));
         let limit = match options.shutdown {
@@ -187,7 +191,6 @@ impl Driver<'_> {
 
     /// Asks a child to stop within `limit`, or within less if the whole stop has too little time.
     fn ask(&mut self, child: Index, cause: StopCause, limit: Duration, now: Instant) {
-        let Some(life) = self.life(child) else { return };
         let spec = &self.scope.specs[child];
         // A supervisor is not cut short: its children are.
         let kills = spec.children().is_none() || limit != Duration::MAX;
@@ -208,6 +211,9 @@ impl Driver<'_> {
             None => own,
         };
         let deadline = given.and_then(|given| now.checked_add(given));
+        let Some(life) = &self.slots[child].life else {
+            return;
+        };
         // By more than what passes between the stop's beginning and this child's turn.
         let shortened = own
             .zip(given)
@@ -242,10 +248,10 @@ impl Driver<'_> {
     }
 
     fn kill(&mut self, child: Index, now: Instant) {
-        let Some(life) = &self.slots[child].life else {
+        let Some(task) = &self.slots[child].task else {
             return;
         };
-        life.task.abort();
+        task.abort();
         let deadline = now.checked_add(self.own.tree().abort_grace);
         self.wait_for(child, Stage::Killed, now, deadline);
     }
@@ -257,7 +263,8 @@ impl Driver<'_> {
             return Ok(());
         };
         let gave_up = matches!(outcome, Outcome::MaxIntensity(_));
-        let exit = match self.slots[child].exit.take() {
+        let life = self.slots[child].life.as_ref();
+        let exit = match life.and_then(|life| life.take_exit()) {
             // The deepest path is the one that helps.
             Some(ExitReason::Error(error)) if !gave_up && error.is::<TreeError>() => {
                 return Err(error);
@@ -299,31 +306,83 @@ impl Driver<'_> {
 
     /// The next thing that the core must know. Cancel safe, as the driver is dropped in it.
     async fn next_event(&mut self, mut asked: Pin<&mut impl Future<Output = StopCause>>) -> Event {
+        poll_fn(|cx| self.poll_event(asked.as_mut(), cx)).await
+    }
+
+    /// The wish to stop comes first, then what is reported, then the timer.
+    fn poll_event(
+        &mut self,
+        asked: Pin<&mut impl Future<Output = StopCause>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Event> {
+        // Both stay registered until they ring, so that with the same waker a look is enough.
+        let known = self
+            .waker
+            .as_ref()
+            .is_some_and(|it| it.will_wake(cx.waker()));
+        if !known {
+            self.waker = Some(cx.waker().clone());
+            self.timer = None;
+            _ = (!self.asked).then(|| asked.poll(cx));
+        }
         loop {
-            let in_flight = self.in_flight.as_ref().and_then(|it| it.deadline);
-            let lingers = self.lingering.front().map(|&(_, until)| until);
-            let deadline = in_flight.into_iter().chain(lingers).min();
-            let event = tokio::select! {
-                biased;
-                _ = asked.as_mut(), if !self.asked => {
-                    self.asked = true;
-                    Some(Event::Shutdown)
+            if !self.asked && self.own.stop_cause().is_some() {
+                self.asked = true;
+                self.look_at_the_clock();
+                return Poll::Ready(Event::Shutdown);
+            }
+            let event = match self.scope.inbox.poll(cx) {
+                Poll::Ready(report) => {
+                    self.look_at_the_clock();
+                    self.on_report(report)
                 }
-                Some(report) = self.reports.recv() => self.on_report(report),
-                () = wait_until(&mut self.timer, deadline) => self.on_deadline(),
+                Poll::Pending => {
+                    ready!(self.poll_deadline(cx));
+                    self.look_at_the_clock();
+                    self.on_deadline()
+                }
             };
             if let Some(event) = event {
-                return event;
+                return Poll::Ready(event);
             }
         }
+    }
+
+    /// Ready when the one in flight is out of time.
+    ///
+    /// The timer is moved only when it would ring too late: one start follows another, each with a
+    /// later deadline, and moving it for each of them would cost more than to be woken once in
+    /// vain.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let in_flight = self.in_flight.as_ref().and_then(|it| it.deadline);
+        let lingers = self.lingering.front().map(|&(_, until)| until);
+        let Some(deadline) = in_flight.into_iter().chain(lingers).min() else {
+            return Poll::Pending;
+        };
+        if let Some(timer) = &self.timer {
+            match timer.is_elapsed() {
+                true if timer.deadline() >= deadline => return Poll::Ready(()),
+                // It rings in time.
+                false if timer.deadline() <= deadline => return Poll::Pending,
+                _ => {}
+            }
+        }
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        timer.as_mut().reset(deadline);
+        timer.as_mut().poll(cx)
     }
 
     fn on_report(&mut self, report: Report) -> Option<Event> {
         match report {
             Report::Ready(key) => self.on_ready(key),
             Report::TaskFailed(key) => {
-                if let Some(Life { shared, task }) = &self.slots[key.child].life
-                    && shared.key() == key
+                if let Slot {
+                    life: Some(life),
+                    task: Some(task),
+                } = &self.slots[key.child]
+                    && life.key() == key
                 {
                     task.abort();
                     self.lingers(key);
@@ -334,26 +393,27 @@ impl Driver<'_> {
                 self.lingers(key);
                 None
             }
-            Report::Gone { key, done, reason } => Some(self.on_gone(key, done, reason)),
+            Report::Gone { key, done } => self.on_gone(key, done),
         }
     }
 
     fn on_ready(&mut self, key: Key) -> Option<Event> {
-        let life = self.life(key.child).filter(|life| life.key() == key)?;
+        let life = self.slots[key.child].life.as_ref();
+        let life = life.filter(|life| life.key() == key)?;
         // It may be on its way down by now; then the readiness comes too late to be told.
         if life.stop_cause().is_none() {
-            let now = Instant::now();
-            let took = now - life.started();
-            self.show(key.child, key.number, ChildState::Running, now);
+            let took = self.at.saturating_sub(life.started());
+            self.show(key.child, ChildState::Running);
             life.emit(EventKind::Ready { took });
             self.in_flight.take_if(|it| it.child == key.child);
         }
         Some(Event::Started(key))
     }
 
-    fn on_gone(&mut self, key: Key, done: bool, reason: ExitReason) -> Event {
+    fn on_gone(&mut self, key: Key, done: bool) -> Option<Event> {
         let child = key.child;
-        let now = Instant::now();
+        self.slots[child].task = None;
+        let now = self.now;
         let in_flight = self.in_flight.take_if(|it| it.child == child);
         self.stopped = in_flight
             .as_ref()
@@ -364,34 +424,36 @@ impl Driver<'_> {
         } else {
             ChildState::Down
         };
-        self.show(child, key.number, state, now);
-        let event = match reason.tree_error() {
-            _ if done => Event::Ignored(key),
+        self.show(child, state);
+        let life = self.slots[child].life.as_ref()?;
+        if done {
+            let took = self.at.saturating_sub(life.started());
+            life.emit(EventKind::Ignored { took });
+            return Some(Event::Ignored(key));
+        }
+        life.with_exit(|reason| match reason.tree_error() {
             Some(TreeError::Stuck { .. }) => Event::Stuck(key),
             _ => Event::Exited(key, reason.kind()),
-        };
-        if done && let Some(life) = self.life(child) {
-            let took = now - life.started();
-            life.emit(EventKind::Ignored { took });
-        }
-        self.slots[child].exit = Some(reason);
-        event
+        })
     }
 
     /// It was killed, or has ended: it gets the grace of those, and is stuck then.
     fn lingers(&mut self, key: Key) {
-        let until = Instant::now().checked_add(self.own.tree().abort_grace);
+        // Most are gone at once; those that are make room here.
+        while let Some(&(first, _)) = self.lingering.front()
+            && !self.is_there(first)
+        {
+            self.lingering.pop_front();
+        }
+        let until = self.now.checked_add(self.own.tree().abort_grace);
         self.lingering.extend(until.map(|until| (key, until)));
     }
 
     fn on_deadline(&mut self) -> Option<Event> {
-        let now = Instant::now();
+        let now = self.now;
         if let Some((key, _)) = self.lingering.pop_front_if(|(_, until)| *until <= now) {
-            let is_there = self.slots[key.child].exit.is_none();
-            let life = self
-                .life(key.child)
-                .filter(|life| life.key() == key && is_there)?;
-            return self.give_up_on(&life, now);
+            let life = self.slots[key.child].life.as_ref();
+            return self.give_up_on(life.filter(|_| self.is_there(key))?);
         }
         let InFlight {
             child,
@@ -403,7 +465,7 @@ impl Driver<'_> {
         if deadline.is_none_or(|deadline| deadline > now) {
             return None;
         }
-        let life = self.life(child)?;
+        let life = self.slots[child].life.as_ref()?;
         match stage {
             Stage::Starting => {
                 let deadline = life.start_deadline();
@@ -424,19 +486,25 @@ impl Driver<'_> {
             }
             Stage::Killed => {
                 self.in_flight = None;
-                self.give_up_on(&life, now)
+                self.give_up_on(life)
             }
         }
     }
 
+    /// Whether this incarnation is not gone.
+    fn is_there(&self, key: Key) -> bool {
+        let Slot { life, task } = &self.slots[key.child];
+        task.is_some() && life.as_ref().is_some_and(|life| life.key() == key)
+    }
+
     /// It was killed and is still there: it is stuck.
-    fn give_up_on(&mut self, life: &Incarnation, now: Instant) -> Option<Event> {
+    fn give_up_on(&self, life: &Incarnation) -> Option<Event> {
         if !life.release_owner() {
             return None;
         }
         let after = life.tree().abort_grace;
         life.emit(EventKind::Stuck { after });
-        self.show(life.child(), life.number(), ChildState::Stuck, now);
+        self.show(life.child(), ChildState::Stuck);
         Some(Event::Stuck(life.key()))
     }
 
@@ -452,18 +520,23 @@ impl Driver<'_> {
         else {
             return;
         };
-        let Slot { life, exit } = &self.slots[child];
-        let (Some(life), Some(reason)) = (life, exit) else {
+        let Some(life) = &self.slots[child].life else {
             return;
         };
-        life.shared.emit(match note {
-            Note::StartError(_) => EventKind::StartFailed(reason),
-            Note::ChildTerminated(_) => EventKind::Terminated(reason),
-            Note::ShutdownError(_) => EventKind::ShutdownError(reason),
-            Note::MaxIntensity(_) => EventKind::MaxIntensity,
-            Note::Restarting { left, .. } => EventKind::Restarting { left },
-            Note::LeftDown(_) | Note::Booted => EventKind::LeftDown(reason),
-        });
+        match note {
+            Note::MaxIntensity(_) => life.emit(EventKind::MaxIntensity),
+            Note::Restarting { left, .. } => life.emit(EventKind::Restarting { left }),
+            _ => {
+                life.with_exit(|reason| {
+                    life.emit(match note {
+                        Note::StartError(_) => EventKind::StartFailed(reason),
+                        Note::ChildTerminated(_) => EventKind::Terminated(reason),
+                        Note::ShutdownError(_) => EventKind::ShutdownError(reason),
+                        _ => EventKind::LeftDown(reason),
+                    });
+                });
+            }
+        }
         if matches!(note, Note::ShutdownError(_)) {
             self.stopped = None;
         }
@@ -472,12 +545,9 @@ impl Driver<'_> {
     /// A child that stopped as it should is told of after the core has had its say.
     fn tell_stopped(&mut self) {
         if let Some((child, took)) = self.stopped.take()
-            && let Slot {
-                life: Some(life),
-                exit: Some(reason),
-            } = &self.slots[child]
+            && let Some(life) = &self.slots[child].life
         {
-            life.shared.emit(EventKind::Stopped { reason, took });
+            life.with_exit(|reason| life.emit(EventKind::Stopped { reason, took }));
         }
     }
 
@@ -503,11 +573,6 @@ impl Driver<'_> {
 
     // ------------------------------------------------------------------ small things
 
-    fn life(&self, child: Index) -> Option<Arc<Incarnation>> {
-        let life = self.slots[child].life.as_ref()?;
-        Some(life.shared.clone())
-    }
-
     /// Waits for `child`, the one in flight.
     fn wait_for(&mut self, child: Index, stage: Stage, now: Instant, deadline: Option<Instant>) {
         let before = self.in_flight.take().filter(|it| it.child == child);
@@ -521,8 +586,13 @@ impl Driver<'_> {
         });
     }
 
-    fn show(&self, child: Index, number: u64, state: ChildState, now: Instant) {
-        self.scope.set(child, number, state, now);
+    fn show(&self, child: Index, state: ChildState) {
+        self.scope.set(child, state, self.at);
+    }
+
+    fn look_at_the_clock(&mut self) {
+        self.now = Instant::now();
+        self.at = self.now - self.own.tree().began;
     }
 
     fn path(&self, child: Index) -> Path<'_> {
@@ -535,30 +605,9 @@ impl Driver<'_> {
 impl Drop for Driver<'_> {
     fn drop(&mut self) {
         for slot in self.slots.iter().rev() {
-            if let Some(life) = &slot.life {
-                life.task.abort();
+            if let Some(task) = &slot.task {
+                task.abort();
             }
-        }
-    }
-}
-
-/// Completes at `deadline`, never if there is none.
-///
-/// The timer is moved only when it would ring too late: one start follows another, each with a
-/// later deadline, and moving it for each of them would cost more than to be woken once in vain.
-async fn wait_until(timer: &mut Option<Pin<Box<Sleep>>>, deadline: Option<Instant>) {
-    let Some(deadline) = deadline else {
-        return std::future::pending().await;
-    };
-    let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-    loop {
-        if timer.is_elapsed() || timer.deadline() > deadline {
-            timer.as_mut().reset(deadline);
-        }
-        let rings = timer.deadline();
-        timer.as_mut().await;
-        if rings >= deadline {
-            return;
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, future::Future, marker::PhantomData};
 
-use crate::{Child, Context, Result, Starting};
+use crate::{Child, ChildSpec, Context, IntoChild, Result, Starting};
 
 /// A child made of a function: what [`worker`], [`service`] and [`once`] return.
 ///
@@ -11,6 +11,12 @@ use crate::{Child, Context, Result, Starting};
 #[must_use = "a child does nothing until it is put in a list"]
 pub struct FnChild<S, F, P> {
     id: Cow<'static, str>,
+    function: Function<S, F, P>,
+}
+
+/// The child without its id, which the list has.
+#[derive(Clone, Debug)]
+struct Function<S, F, P> {
     state: S,
     run: F,
     given: PhantomData<fn(P)>,
@@ -18,55 +24,51 @@ pub struct FnChild<S, F, P> {
 
 impl<S, F, P> FnChild<S, F, P> {
     fn new(id: impl Into<Cow<'static, str>>, state: S, run: F) -> Self {
+        let given = PhantomData;
         Self {
             id: id.into(),
-            state,
-            run,
-            given: PhantomData,
+            function: Function { state, run, given },
         }
     }
 }
 
-impl<S, F, Fut> Child for FnChild<S, F, Starting>
+impl<S, F, P> IntoChild for FnChild<S, F, P>
+where
+    Function<S, F, P>: Child,
+{
+    fn into_child(self) -> ChildSpec {
+        ChildSpec::named(self.id, self.function)
+    }
+}
+
+impl<S, F, Fut> Child for Function<S, F, Starting>
 where
     S: Clone + Send + Sync + 'static,
     F: Fn(S, Starting) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result> + Send + 'static,
 {
-    fn id(&self) -> Cow<'static, str> {
-        self.id.clone()
-    }
-
     fn run(&self, cx: Starting) -> impl Future<Output = Result> + Send {
         (self.run)(self.state.clone(), cx)
     }
 }
 
-impl<S, F, Fut> Child for FnChild<S, F, Context>
+impl<S, F, Fut> Child for Function<S, F, Context>
 where
     S: Clone + Send + Sync + 'static,
     F: Fn(S, Context) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result> + Send + 'static,
 {
-    fn id(&self) -> Cow<'static, str> {
-        self.id.clone()
-    }
-
     fn run(&self, cx: Starting) -> impl Future<Output = Result> + Send {
         (self.run)(self.state.clone(), cx.ready())
     }
 }
 
-impl<S, F, Fut> Child for FnChild<S, F, ()>
+impl<S, F, Fut> Child for Function<S, F, ()>
 where
     S: Clone + Send + Sync + 'static,
     F: Fn(S) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result> + Send + 'static,
 {
-    fn id(&self) -> Cow<'static, str> {
-        self.id.clone()
-    }
-
     async fn run(&self, cx: Starting) -> Result {
         (self.run)(self.state.clone()).await?;
         cx.done()

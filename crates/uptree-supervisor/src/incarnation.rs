@@ -8,15 +8,17 @@
 use std::{
     collections::HashMap,
     fmt,
+    future::Future,
+    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicU8, AtomicU32, Ordering},
     },
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use tokio::{
-    sync::Notify,
     task::{AbortHandle, JoinHandle},
     time::Instant,
 };
@@ -39,7 +41,7 @@ pub enum StopCause {
 }
 
 /// What an incarnation says to its supervisor.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Report {
     /// It is ready.
     Ready(Key),
@@ -52,7 +54,6 @@ pub(crate) enum Report {
         key: Key,
         /// It said that its work is done.
         done: bool,
-        reason: ExitReason,
     },
 }
 
@@ -73,18 +74,17 @@ const CAUSES: [StopCause; 3] = [
 pub(crate) struct Incarnation {
     scope: Arc<Scope>,
     key: Key,
-    started: Instant,
     bits: AtomicU8,
-    stop: Notify,
     /// Its own future, its tasks, and the incarnations below it.
-    alive: AtomicUsize,
+    alive: AtomicU32,
     rest: Mutex<Rest>,
 }
 
 #[derive(Default)]
 struct Rest {
     exit: Option<ExitReason>,
-    stop_deadline: Option<Instant>,
+    /// Who waits to be told that it is to stop: mostly one, its own future.
+    waiter: Option<Waker>,
     /// What few children need.
     extra: Option<Box<Extra>>,
 }
@@ -95,20 +95,20 @@ struct Extra {
     attempt: Option<BoxError>,
     tasks: HashMap<u64, Option<AbortHandle>>,
     tasks_ever: u64,
+    waiters: HashMap<u64, Waker>,
+    waiters_ever: u64,
 }
 
 impl Incarnation {
-    pub(crate) fn new(scope: &Arc<Scope>, key: Key, started: Instant) -> Arc<Self> {
+    pub(crate) fn new(scope: &Arc<Scope>, key: Key) -> Arc<Self> {
         if let Some(owner) = &scope.owner {
             owner.alive.fetch_add(1, Ordering::Relaxed);
         }
         Arc::new(Self {
             scope: scope.clone(),
             key,
-            started,
             bits: AtomicU8::new(0),
-            stop: Notify::new(),
-            alive: AtomicUsize::new(1),
+            alive: AtomicU32::new(1),
             rest: Mutex::default(),
         })
     }
@@ -133,8 +133,9 @@ impl Incarnation {
         self.key
     }
 
-    pub(crate) fn started(&self) -> Instant {
-        self.started
+    /// Counted from when the tree began.
+    pub(crate) fn started(&self) -> Duration {
+        self.scope.started(self.key.child)
     }
 
     pub(crate) fn id(&self) -> &str {
@@ -201,12 +202,12 @@ impl Incarnation {
 
     /// Says a word to the supervisor; nobody listens once it has ended, and nobody needs to.
     fn report(&self, report: Report) {
-        drop(self.scope.inbox.send(report));
+        self.scope.inbox.send(report);
     }
 
     // ------------------------------------------------------------------ the start timeout
 
-    fn start_timeout(&self) -> Duration {
+    pub(crate) fn start_timeout(&self) -> Duration {
         let tree = self.tree();
         self.options().start_timeout.unwrap_or(tree.start_timeout)
     }
@@ -215,7 +216,7 @@ impl Incarnation {
     pub(crate) fn start_deadline(&self) -> Option<Instant> {
         let extra = self.rest().extra.as_ref().and_then(|extra| extra.progress);
         extra
-            .unwrap_or(self.started)
+            .unwrap_or_else(|| self.tree().began + self.started())
             .checked_add(self.start_timeout())
     }
 
@@ -250,12 +251,21 @@ impl Incarnation {
         _ = self
             .bits
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, first);
-        self.stop.notify_waiters();
+        let (first, others) = {
+            let mut rest = self.rest();
+            let others = rest
+                .extra
+                .as_mut()
+                .map(|it| std::mem::take(&mut it.waiters));
+            (rest.waiter.take(), others)
+        };
+        let others = others.into_iter().flatten().map(|(_, waker)| waker);
+        first.into_iter().chain(others).for_each(Waker::wake);
     }
 
     /// Sets when its stop is to be over; the first word counts.
     pub(crate) fn limit_stop(&self, deadline: Instant) {
-        self.rest().stop_deadline.get_or_insert(deadline);
+        self.scope.limit_stop(self.key.child, deadline);
     }
 
     pub(crate) fn stop_cause(&self) -> Option<StopCause> {
@@ -264,17 +274,13 @@ impl Incarnation {
     }
 
     pub(crate) fn stop_deadline(&self) -> Option<Instant> {
-        self.rest().stop_deadline
+        self.scope.stop_deadline(self.key.child)
     }
 
-    pub(crate) async fn stopping(&self) -> StopCause {
-        loop {
-            // Made before the look, so that a word in between is not missed.
-            let asked = self.stop.notified();
-            if let Some(cause) = self.stop_cause() {
-                return cause;
-            }
-            asked.await;
+    pub(crate) fn stopping(&self) -> Stopping<'_> {
+        Stopping {
+            life: self,
+            place: None,
         }
     }
 
@@ -294,12 +300,22 @@ impl Incarnation {
         self.rest().exit.get_or_insert(reason);
     }
 
-    /// Its own future is dropped; what else it owned goes too.
-    pub(crate) fn end(&self) {
+    /// Looks at how it ended, if it has.
+    pub(crate) fn with_exit<T>(&self, look: impl FnOnce(&ExitReason) -> T) -> Option<T> {
+        self.rest().exit.as_ref().map(look)
+    }
+
+    /// How it ended, for whoever is the last to ask.
+    pub(crate) fn take_exit(&self) -> Option<ExitReason> {
+        self.rest().exit.take()
+    }
+
+    /// Its own future is dropped; what else it owned goes too. The first reason is kept.
+    pub(crate) fn end(&self, reason: ExitReason) {
         self.bits.fetch_or(ENDED, Ordering::AcqRel);
         let tasks = {
             let mut rest = self.rest();
-            rest.exit.get_or_insert(ExitReason::Killed);
+            rest.exit.get_or_insert(reason);
             rest.extra
                 .as_mut()
                 .map(|extra| std::mem::take(&mut extra.tasks))
@@ -318,10 +334,10 @@ impl Incarnation {
         if self.alive.fetch_sub(1, Ordering::AcqRel) > 1 {
             return;
         }
-        let reason = self.rest().exit.take().unwrap_or(ExitReason::Killed);
-        let done = self.has(DONE) && matches!(reason, ExitReason::Normal);
+        let normal = |exit: &ExitReason| matches!(exit, ExitReason::Normal);
+        let done = self.has(DONE) && self.with_exit(normal) == Some(true);
         let key = self.key;
-        self.report(Report::Gone { key, done, reason });
+        self.report(Report::Gone { key, done });
         self.release_owner();
     }
 
@@ -388,6 +404,81 @@ impl fmt::Debug for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path().to_string();
         write!(f, "Incarnation({path} #{})", self.key.number)
+    }
+}
+
+/// Completes when the incarnation is asked to stop.
+pub(crate) struct Stopping<'a> {
+    life: &'a Incarnation,
+    place: Option<Place>,
+}
+
+/// Where a waiter's waker is kept.
+#[derive(Clone, Copy)]
+enum Place {
+    First,
+    Other(u64),
+}
+
+impl Future for Stopping<'_> {
+    type Output = StopCause;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<StopCause> {
+        if let Some(cause) = self.life.stop_cause() {
+            return Poll::Ready(cause);
+        }
+        let mut rest = self.life.rest();
+        // Whoever asks says the cause first and then takes the lock: it is seen here, or it sees
+        // the waker.
+        if let Some(cause) = self.life.stop_cause() {
+            return Poll::Ready(cause);
+        }
+        let place = rest.wait(self.place, cx.waker());
+        drop(rest);
+        self.place = Some(place);
+        Poll::Pending
+    }
+}
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        // Once it is asked to stop, whoever waits is taken out by whoever asks.
+        if let Some(place) = self.place
+            && self.life.stop_cause().is_none()
+        {
+            let waker = self.life.rest().give_up(place);
+            drop(waker);
+        }
+    }
+}
+
+impl Rest {
+    fn wait(&mut self, place: Option<Place>, waker: &Waker) -> Place {
+        let place = place.unwrap_or_else(|| {
+            if self.waiter.is_none() {
+                return Place::First;
+            }
+            let extra = self.extra();
+            extra.waiters_ever += 1;
+            Place::Other(extra.waiters_ever)
+        });
+        match place {
+            Place::First => match &mut self.waiter {
+                Some(known) => known.clone_from(waker),
+                none => *none = Some(waker.clone()),
+            },
+            Place::Other(number) => {
+                self.extra().waiters.insert(number, waker.clone());
+            }
+        }
+        place
+    }
+
+    fn give_up(&mut self, place: Place) -> Option<Waker> {
+        match place {
+            Place::First => self.waiter.take(),
+            Place::Other(number) => self.extra().waiters.remove(&number),
+        }
     }
 }
 

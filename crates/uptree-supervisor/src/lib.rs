@@ -36,6 +36,7 @@ mod error;
 mod event;
 mod exit;
 mod function;
+mod inbox;
 mod incarnation;
 mod scope;
 mod slot;

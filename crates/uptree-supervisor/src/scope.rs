@@ -1,19 +1,19 @@
 //! One incarnation of a supervisor, as its children and its onlookers see it.
 
 use std::{
+    collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use tokio::{sync::mpsc, time::Instant};
+use tokio::time::Instant;
 use uptree_core::{ChildType, Index};
 
-use crate::{
-    ChildSpec,
-    incarnation::{Incarnation, Report},
-    state::TreeState,
-};
+use crate::{ChildSpec, inbox::Inbox, incarnation::Incarnation, state::TreeState};
 
 /// What the children of one supervisor share.
 pub(crate) struct Scope {
@@ -21,80 +21,128 @@ pub(crate) struct Scope {
     /// The supervisor's own incarnation; `None` above the root.
     pub(crate) owner: Option<Arc<Incarnation>>,
     pub(crate) specs: Arc<Vec<ChildSpec>>,
-    pub(crate) inbox: mpsc::UnboundedSender<Report>,
-    table: Mutex<Vec<Entry>>,
+    pub(crate) inbox: Inbox,
+    children: Vec<Shown>,
+    /// What is below those that are supervisors.
+    below: Mutex<HashMap<Index, Weak<Scope>>>,
 }
 
-/// What is shown of a child.
-struct Entry {
-    state: ChildState,
-    since: Instant,
-    incarnation: u64,
-    /// What is below, if it is a supervisor.
-    scope: Weak<Scope>,
+/// What is shown of a child: written by its supervisor alone, read by anybody, without a lock.
+/// Times are in nanoseconds since the tree began.
+#[derive(Default)]
+struct Shown {
+    /// The state in the lowest bits, and above them since when.
+    state: AtomicU64,
+    incarnation: AtomicU64,
+    /// When this incarnation was started.
+    started: AtomicU64,
+    /// When it is killed if it is still there, plus 1; 0 if that is not known, or never.
+    stop_deadline: AtomicU64,
 }
+
+const STATE_BITS: u32 = 3;
+const STATES: [ChildState; 6] = [
+    ChildState::Down,
+    ChildState::Starting,
+    ChildState::Running,
+    ChildState::Ignored,
+    ChildState::Stopping,
+    ChildState::Stuck,
+];
 
 impl Scope {
     pub(crate) fn new(
         tree: Arc<TreeState>,
         owner: Option<Arc<Incarnation>>,
         specs: Arc<Vec<ChildSpec>>,
-    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Report>) {
-        // Unbounded in name only: an incarnation reports at most that it is ready, that a task of
-        // it failed and that it is gone, and a child has one incarnation at a time.
-        let (inbox, reports) = mpsc::unbounded_channel();
-        let since = Instant::now();
-        let entry = |_| Entry {
-            state: ChildState::Down,
-            since,
-            incarnation: 0,
-            scope: Weak::new(),
-        };
-        let table = Mutex::new(specs.iter().map(entry).collect());
+    ) -> Arc<Self> {
+        let now = tree.began.elapsed();
         let scope = Arc::new(Self {
             tree,
             owner,
+            children: specs.iter().map(|_| Shown::default()).collect(),
             specs,
-            inbox,
-            table,
+            inbox: Inbox::default(),
+            below: Mutex::default(),
         });
-        if let Some(owner) = &scope.owner {
-            owner.scope().table()[owner.child()].scope = Arc::downgrade(&scope);
+        for child in 0..scope.children.len() {
+            scope.set(child, ChildState::Down, now);
         }
-        (scope, reports)
+        if let Some(owner) = &scope.owner {
+            let below = Arc::downgrade(&scope);
+            owner.scope().below().insert(owner.child(), below);
+        }
+        scope
+    }
+
+    /// The time since the tree began.
+    pub(crate) fn now(&self) -> Duration {
+        self.tree.began.elapsed()
+    }
+
+    /// Publishes that an incarnation of `child` starts.
+    pub(crate) fn start(&self, child: Index, incarnation: u64, now: Duration) {
+        let shown = &self.children[child];
+        shown.incarnation.store(incarnation, Ordering::Relaxed);
+        shown.started.store(nanos(now), Ordering::Relaxed);
+        shown.stop_deadline.store(0, Ordering::Relaxed);
+        self.set(child, ChildState::Starting, now);
     }
 
     /// Publishes that `child` is in `state` since `since`.
-    pub(crate) fn set(&self, child: Index, incarnation: u64, state: ChildState, since: Instant) {
-        let entry = &mut self.table()[child];
-        entry.state = state;
-        entry.since = since;
-        entry.incarnation = incarnation;
+    pub(crate) fn set(&self, child: Index, state: ChildState, since: Duration) {
+        let state = nanos(since) << STATE_BITS | state as u64;
+        self.children[child].state.store(state, Ordering::Release);
+    }
+
+    /// When the incarnation of `child` was started.
+    pub(crate) fn started(&self, child: Index) -> Duration {
+        Duration::from_nanos(self.children[child].started.load(Ordering::Relaxed))
+    }
+
+    /// Sets when the stop of `child` is to be over; the first word counts.
+    pub(crate) fn limit_stop(&self, child: Index, deadline: Instant) {
+        let deadline = nanos(deadline - self.tree.began).saturating_add(1);
+        let shown = &self.children[child].stop_deadline;
+        _ = shown.compare_exchange(0, deadline, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stop_deadline(&self, child: Index) -> Option<Instant> {
+        let deadline = self.children[child].stop_deadline.load(Ordering::Relaxed);
+        let since = Duration::from_nanos(deadline.checked_sub(1)?);
+        Some(self.tree.began + since)
     }
 
     /// The child and what is below it, as they are now.
-    pub(crate) fn snapshot_of(&self, child: Index, now: Instant) -> Snapshot {
+    pub(crate) fn snapshot_of(&self, child: Index) -> Snapshot {
         let spec = &self.specs[child];
-        let entry = &self.table()[child];
-        // The lock is held on the way down only, never on the way up: no cycle.
-        let below = entry.scope.upgrade();
+        let shown = &self.children[child];
+        let state = shown.state.load(Ordering::Acquire);
+        let code = state & ((1 << STATE_BITS) - 1);
+        let since = Duration::from_nanos(state >> STATE_BITS);
+        let below = self.below().get(&child).and_then(Weak::upgrade);
         let below = below.iter().flat_map(|scope| {
             let children = 0..scope.specs.len();
-            children.map(|child| scope.snapshot_of(child, now))
+            children.map(|child| scope.snapshot_of(child))
         });
         Snapshot {
             id: spec.id().to_owned(),
             child_type: spec.child_type(),
-            state: entry.state,
-            age: now.saturating_duration_since(entry.since),
-            incarnation: entry.incarnation,
+            state: STATES[usize::try_from(code).unwrap_or_default()],
+            age: self.now().saturating_sub(since),
+            incarnation: shown.incarnation.load(Ordering::Relaxed),
             children: below.collect(),
         }
     }
 
-    fn table(&self) -> MutexGuard<'_, Vec<Entry>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    fn below(&self) -> MutexGuard<'_, HashMap<Index, Weak<Scope>>> {
+        self.below.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Five centuries fit; a deadline beyond them is as good as the last of them.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Debug for Scope {

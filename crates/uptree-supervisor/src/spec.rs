@@ -1,7 +1,8 @@
 //! A child as it stands in a list: what it is called, how it is supervised, what it runs.
 
-use std::{borrow::Cow, collections::HashSet, fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
+use rustc_hash::{FxBuildHasher, FxHashSet};
 use tokio::task::JoinHandle;
 use uptree_core::{ChildType, Restart, Shutdown, Spec};
 
@@ -60,9 +61,9 @@ pub struct ChildSpec {
 }
 
 impl ChildSpec {
-    fn new<C: Child>(child: C) -> Self {
+    pub(crate) fn named<C: Child>(id: Cow<'static, str>, child: C) -> Self {
         Self {
-            id: child.id(),
+            id,
             options: child.defaults(Options::default()),
             child: Arc::new(child),
         }
@@ -116,26 +117,26 @@ impl ChildSpec {
     /// errors that constructors kept, and ids that two siblings share.
     pub fn check(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
-        self.check_below("", &mut faults);
+        self.check_below(None, &mut faults);
         faults
     }
 
-    fn check_below(&self, above: &str, faults: &mut Vec<Fault>) {
-        let path = match above {
-            "" => self.id.to_string(),
-            above => format!("{above}/{}", self.id),
-        };
+    fn check_below(&self, above: Option<&Place<'_>>, faults: &mut Vec<Fault>) {
+        let id = self.id();
+        let place = Place { above, id };
         let own = self.child.check().into_iter();
-        faults.extend(own.map(|error| Fault::new(&path, error)));
-        let mut ids = HashSet::new();
-        for child in self.children().unwrap_or_default() {
+        faults.extend(own.map(|error| Fault::new(&place.to_string(), error)));
+        let children = self.children().unwrap_or_default();
+        let mut ids = FxHashSet::with_capacity_and_hasher(children.len(), FxBuildHasher);
+        for child in children {
             if !ids.insert(child.id()) {
                 let error = BoxError::from("two siblings have this id");
                 let remedy = "list it once, or give one of them another id with `.with_id(…)`";
-                let path = format!("{path}/{}", child.id);
+                let (above, id) = (Some(&place), child.id());
+                let path = Place { above, id }.to_string();
                 faults.push(Fault::new(&path, crate::help(error, remedy)));
             }
-            child.check_below(&path, faults);
+            child.check_below(Some(&place), faults);
         }
     }
 
@@ -162,6 +163,21 @@ impl ChildSpec {
 
     pub(crate) fn spawn(&self, life: &Arc<Incarnation>) -> JoinHandle<()> {
         self.child.clone().spawn(life.clone())
+    }
+}
+
+/// A path that is put together only when there is something to tell.
+struct Place<'a> {
+    above: Option<&'a Place<'a>>,
+    id: &'a str,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(above) = self.above {
+            write!(f, "{above}/")?;
+        }
+        f.write_str(self.id)
     }
 }
 
@@ -271,6 +287,6 @@ impl IntoChild for ChildSpec {
 
 impl<C: Child> IntoChild for C {
     fn into_child(self) -> ChildSpec {
-        ChildSpec::new(self)
+        ChildSpec::named(self.id(), self)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Log, Observer};
@@ -40,6 +41,8 @@ impl fmt::Debug for TreeOptions {
 
 /// What every incarnation of a tree can reach.
 pub(crate) struct TreeState {
+    /// What times are counted from.
+    pub(crate) began: Instant,
     pub(crate) start_timeout: Duration,
     pub(crate) abort_grace: Duration,
     pub(crate) observer: Arc<dyn Observer>,
@@ -49,6 +52,7 @@ pub(crate) struct TreeState {
 impl TreeState {
     pub(crate) fn new(options: TreeOptions) -> Arc<Self> {
         Arc::new(Self {
+            began: Instant::now(),
             start_timeout: options.start_timeout,
             abort_grace: options.abort_grace,
             observer: options.observer,

@@ -18,30 +18,30 @@ use tokio::task::JoinHandle;
 use crate::{ExitReason, Result, incarnation::Incarnation};
 
 pin_project_lite::pin_project! {
-    /// The child's own future. `body` is dropped before `guard`, which ends the incarnation.
+    /// The child's own future. When it is dropped `body` goes first; then the incarnation ends.
     struct Root<F> {
         #[pin]
         body: Option<F>,
-        current: Option<Arc<Incarnation>>,
-        guard: RootGuard,
+        // Elsewhere only while `body` is polled or dropped.
+        life: Option<Arc<Incarnation>>,
     }
 
     impl<F> PinnedDrop for Root<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            // Whoever aborted it has no use for a panic in its drop.
-            _ = enter(this.current, || drop_caught(this.body.as_mut()));
+            if this.body.is_some() {
+                // Whoever aborted it has no use for a panic in its drop.
+                _ = enter(this.life, || drop_caught(this.body.as_mut()));
+                end(this.life.as_ref(), ExitReason::Killed);
+            }
         }
     }
 }
 
-struct RootGuard {
-    life: Arc<Incarnation>,
-}
-
-impl Drop for RootGuard {
-    fn drop(&mut self) {
-        self.life.end();
+/// Nothing is left of the body.
+fn end(life: Option<&Arc<Incarnation>>, reason: ExitReason) {
+    if let Some(life) = life {
+        life.end(reason);
     }
 }
 
@@ -52,8 +52,7 @@ where
 {
     tokio::spawn(Root {
         body: Some(body),
-        current: Some(life.clone()),
-        guard: RootGuard { life },
+        life: Some(life),
     })
 }
 
@@ -62,15 +61,15 @@ impl<F: Future<Output = Result>> Future for Root<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        let polled = enter(this.current, || poll_caught(this.body.as_mut(), cx));
-        let life = &this.guard.life;
+        let polled = enter(this.life, || poll_caught(this.body.as_mut(), cx));
         let reason = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(result)) => life.reason_of(result),
-            Err(panic) => panic,
+            Ok(Poll::Ready(result)) => this.life.as_ref().map(|life| life.reason_of(result)),
+            Err(panic) => Some(panic),
         };
-        let dropped = enter(this.current, || drop_caught(this.body.as_mut()));
-        life.set_exit(dropped.err().unwrap_or(reason));
+        let dropped = enter(this.life, || drop_caught(this.body.as_mut()));
+        let reason = dropped.err().or(reason).unwrap_or(ExitReason::Killed);
+        end(this.life.as_ref(), reason);
         Poll::Ready(())
     }
 }

@@ -1,8 +1,8 @@
 //! A running tree: the root's incarnation, and what the whole tree shares.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+use tokio::{task::JoinHandle, time::Instant};
 use uptree_core::Incarnation as Key;
 
 use crate::{
@@ -18,7 +18,6 @@ use crate::{
 pub struct Tree {
     root: Arc<Incarnation>,
     task: JoinHandle<()>,
-    reports: mpsc::UnboundedReceiver<Report>,
     ended: bool,
     /// How it ended, until that has been told.
     exit: Option<ExitReason>,
@@ -32,16 +31,14 @@ impl Tree {
     ///
     /// Outside a tokio runtime.
     pub fn spawn(root: ChildSpec, options: TreeOptions) -> Self {
-        let (scope, reports) = Scope::new(TreeState::new(options), None, Arc::new(vec![root]));
-        let now = Instant::now();
-        let root = Incarnation::new(&scope, Key::first(0), now);
-        scope.set(0, 0, ChildState::Starting, now);
+        let scope = Scope::new(TreeState::new(options), None, Arc::new(vec![root]));
+        let root = Incarnation::new(&scope, Key::first(0));
+        scope.start(0, 0, scope.now());
         root.emit(EventKind::Starting);
         let task = scope.specs[0].spawn(&root);
         Self {
             root,
             task,
-            reports,
             ended: false,
             exit: None,
         }
@@ -59,11 +56,12 @@ impl Tree {
     /// Cancel safe.
     pub async fn ready(&mut self) -> Result<(), BoxError> {
         while !self.ended {
-            match self.reports.recv().await {
-                Some(Report::Ready(_)) => {
-                    let now = Instant::now();
-                    self.root.scope().set(0, 0, ChildState::Running, now);
-                    let took = now - self.root.started();
+            match self.report().await {
+                Report::Ready(_) => {
+                    let scope = self.root.scope();
+                    let now = scope.now();
+                    scope.set(0, ChildState::Running, now);
+                    let took = now.saturating_sub(scope.started(0));
                     self.root.emit(EventKind::Ready { took });
                     return Ok(());
                 }
@@ -84,7 +82,7 @@ impl Tree {
     /// Cancel safe.
     pub async fn wait(&mut self) -> Result<(), BoxError> {
         while !self.ended {
-            let report = self.reports.recv().await;
+            let report = self.report().await;
             self.on_end(report);
         }
         match self.exit.take() {
@@ -93,21 +91,24 @@ impl Tree {
         }
     }
 
+    async fn report(&self) -> Report {
+        poll_fn(|cx| self.root.scope().inbox.poll(cx)).await
+    }
+
     /// Takes in anything but the first readiness.
-    fn on_end(&mut self, report: Option<Report>) {
+    fn on_end(&mut self, report: Report) {
         self.exit = match report {
-            Some(Report::Gone { reason, .. }) => Some(reason),
-            Some(Report::TaskFailed(_)) => {
+            Report::Gone { .. } => self.root.take_exit(),
+            Report::TaskFailed(_) => {
                 self.task.abort();
                 None
             }
-            Some(Report::Ready(_) | Report::Lingers(_)) => None,
-            None => Some(ExitReason::Killed),
+            Report::Ready(_) | Report::Lingers(_) => None,
         };
         if self.exit.is_some() {
             self.ended = true;
-            let now = Instant::now();
-            self.root.scope().set(0, 0, ChildState::Down, now);
+            let scope = self.root.scope();
+            scope.set(0, ChildState::Down, scope.now());
         }
     }
 
@@ -159,6 +160,6 @@ impl Stopper {
 
     /// The tree as it is now. Costs O(number of children); asks nobody.
     pub fn snapshot(&self) -> Snapshot {
-        self.root.scope().snapshot_of(0, Instant::now())
+        self.root.scope().snapshot_of(0)
     }
 }
