@@ -18,14 +18,6 @@ const COUNT: u16 = 12_000;
 /// leave it alone from now until this process ends, in whichever way.
 static TAKEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
-/// One folder for all checkouts: their ports are the same.
-fn locks() -> PathBuf {
-    let user = rustix::process::geteuid().as_raw();
-    let folder = env::temp_dir().join(format!("uptree-ports-{user}"));
-    fs::create_dir_all(&folder).expect("the temporary folder can be written");
-    folder
-}
-
 /// An address on the loopback interface that nothing listens on.
 ///
 /// Neither this process nor another test that runs at the same time is given the same one again.
@@ -45,6 +37,14 @@ pub fn free_addr() -> SocketAddr {
         }
     }
     panic!("all of the {COUNT} ports from {FIRST} are taken");
+}
+
+/// One folder for all checkouts: their ports are the same.
+fn locks() -> PathBuf {
+    let user = rustix::process::geteuid().as_raw();
+    let folder = env::temp_dir().join(format!("uptree-ports-{user}"));
+    fs::create_dir_all(&folder).expect("the temporary folder can be written");
+    folder
 }
 
 #[cfg(test)]

@@ -94,9 +94,9 @@ fn a_stop_that_cannot_write_what_is_queued_ends_with_3_and_says_how_many_are_los
     let killed =
         "error: the stop budget is used up: killed before its own time was over: service/ingestion";
     assert!(lines[0].starts_with(killed), "{stderr}");
-    let help = "  help: raise STOP_BUDGET, or give these children less to do at a stop";
+    let remedy = "  help: raise STOP_BUDGET, or give these children less to do at a stop";
     let lost = "error: service/ingestion: lost 17 readings that were answered 202";
-    assert_eq!(lines[1..], [help, lost], "{stderr}");
+    assert_eq!(lines[1..], [remedy, lost], "{stderr}");
     let took = began.elapsed();
     assert!(took < Duration::from_secs(4), "{took:?}");
     let log = service.log();

@@ -37,6 +37,8 @@ enum Command {
     /// Run what CI runs: formatting, lints, docs, dependencies, tests
     Ci,
     /// Measure against bare tokio and write `target/bench/supervision.json`
+    // Its `--help` is theirs.
+    #[command(disable_help_flag = true)]
     Bench {
         /// Handed to the benchmarks
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
