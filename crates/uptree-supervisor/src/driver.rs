@@ -18,10 +18,10 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, Sleep, sleep_until},
 };
-use uptree_core::{Action, Event, Incarnation as Key, Index, Note, Outcome, Shutdown};
+use uptree_core::{Action, Event, Incarnation as Key, Index, Note, Shutdown};
 
 use crate::{
-    ChildState, EventKind, ExitReason, Result, Starting, Supervisor, TreeError,
+    ChildState, EventKind, Result, Starting, Supervisor, TreeError,
     budget::share,
     incarnation::{Incarnation, Path, Report, StopCause},
     scope::Scope,
@@ -256,52 +256,6 @@ impl Driver<'_> {
         self.wait_for(child, Stage::Killed, now, deadline);
     }
 
-    fn finish(&mut self, outcome: Outcome) -> Result {
-        let (Outcome::StartFailed(child) | Outcome::MaxIntensity(child) | Outcome::Stuck(child)) =
-            outcome
-        else {
-            return Ok(());
-        };
-        let gave_up = matches!(outcome, Outcome::MaxIntensity(_));
-        let life = self.slots[child].life.as_ref();
-        let exit = match life.and_then(|life| life.take_exit()) {
-            // The deepest path is the one that helps.
-            Some(ExitReason::Error(error)) if !gave_up && error.is::<TreeError>() => {
-                return Err(error);
-            }
-            exit => exit,
-        };
-        let limit = self.supervisor.limit();
-        let path = self.path(child).to_string();
-        let error = match outcome {
-            Outcome::MaxIntensity(_) => TreeError::GaveUp {
-                path: self.own.path().to_string(),
-                child: path,
-                max_restarts: limit.max_restarts(),
-                max_seconds: limit.max_seconds(),
-                source: exit.and_then(ExitReason::into_error),
-            },
-            Outcome::Stuck(_) => self.stuck(path),
-            Outcome::StartFailed(_) | Outcome::Shutdown => TreeError::DidNotStart {
-                path,
-                source: exit.unwrap_or(ExitReason::Killed).into_start_error(),
-            },
-        };
-        Err(error.into())
-    }
-
-    fn stuck(&self, path: String) -> TreeError {
-        let remedy = "it blocks its thread: await, use `spawn_blocking`, or a thread of its own";
-        TreeError::Stuck {
-            path,
-            after: self.own.tree().abort_grace,
-            source: Some(crate::help(
-                "code that never awaits cannot be aborted",
-                remedy,
-            )),
-        }
-    }
-
     // ------------------------------------------------------------------ waiting
 
     /// The next thing that the core must know. Cancel safe, as the driver is dropped in it.
@@ -508,57 +462,7 @@ impl Driver<'_> {
         Some(Event::Stuck(life.key()))
     }
 
-    // ------------------------------------------------------------------ telling
-
-    fn explain(&mut self, note: Note) {
-        let (Note::StartError(child)
-        | Note::ChildTerminated(child)
-        | Note::ShutdownError(child)
-        | Note::MaxIntensity(child)
-        | Note::Restarting { child, .. }
-        | Note::LeftDown(child)) = note
-        else {
-            return;
-        };
-        let Some(life) = &self.slots[child].life else {
-            return;
-        };
-        match note {
-            Note::MaxIntensity(_) => life.emit(EventKind::MaxIntensity),
-            Note::Restarting { left, .. } => life.emit(EventKind::Restarting { left }),
-            _ => {
-                life.with_exit(|reason| {
-                    life.emit(match note {
-                        Note::StartError(_) => EventKind::StartFailed(reason),
-                        Note::ChildTerminated(_) => EventKind::Terminated(reason),
-                        Note::ShutdownError(_) => EventKind::ShutdownError(reason),
-                        _ => EventKind::LeftDown(reason),
-                    });
-                });
-            }
-        }
-        if matches!(note, Note::ShutdownError(_)) {
-            self.stopped = None;
-        }
-    }
-
-    /// A child that stopped as it should is told of after the core has had its say.
-    fn tell_stopped(&mut self) {
-        if let Some((child, took)) = self.stopped.take()
-            && let Some(life) = &self.slots[child].life
-        {
-            life.with_exit(|reason| life.emit(EventKind::Stopped { reason, took }));
-        }
-    }
-
-    fn tell_ending(&mut self, ending: bool) {
-        if ending && !self.ending {
-            self.ending = true;
-            if self.own.stop_cause().is_none() {
-                self.own.emit(EventKind::Ending);
-            }
-        }
-    }
+    // ------------------------------------------------------------------ small things
 
     /// Why children stop now.
     fn cause(&self) -> StopCause {
@@ -570,8 +474,6 @@ impl Driver<'_> {
             None => StopCause::GroupRestart,
         }
     }
-
-    // ------------------------------------------------------------------ small things
 
     /// Waits for `child`, the one in flight.
     fn wait_for(&mut self, child: Index, stage: Stage, now: Instant, deadline: Option<Instant>) {
@@ -611,6 +513,8 @@ impl Drop for Driver<'_> {
         }
     }
 }
+
+mod telling;
 
 #[cfg(test)]
 mod tests;
