@@ -1,9 +1,9 @@
 //! The decisions of an OTP-style supervisor: no tasks, no clock, no I/O.
 //!
-//! [`Supervisor`] is told what happened and when ([`Event`]) and answers with at most one thing to
-//! do next ([`Action`]). Whoever owns the tasks does that thing and reports back with the next
-//! event. This crate knows neither what a child is nor how it is stopped: a child is an index in
-//! the start order, and an exit is one of five kinds.
+//! [`Supervisor`], whose children are ordered, and [`DynamicSupervisor`], whose children are not,
+//! are told what happened and when ([`Event`]) and answer with at most one thing to do next
+//! ([`Action`]). Whoever owns the tasks does that thing and reports back with the next event. This crate knows neither what a child is nor how it is stopped: a child is a
+//! slot, and an exit is one of five kinds.
 //!
 //! # Examples
 //!
@@ -27,14 +27,21 @@
 //! assert_eq!(step(Event::Exited(worker, Exit::Shutdown), 9), Some(Action::Start(pool.next())));
 //! ```
 
+mod backoff;
+mod dynamic;
 mod intensity;
+mod order;
 mod restart;
 mod spec;
+mod step;
 mod strategy;
 mod supervisor;
 
+pub use backoff::Backoff;
+pub use dynamic::DynamicSupervisor;
 pub use intensity::Intensity;
 pub use restart::{Exit, Restart};
-pub use spec::{ChildType, Shutdown, Spec};
-pub use strategy::Strategy;
-pub use supervisor::{Action, Event, Incarnation, Index, Note, Outcome, Supervisor};
+pub use spec::{AutoShutdown, ChildType, Shutdown, Spec};
+pub use step::{Action, Counts, Event, Incarnation, Index, Note, Outcome, Refusal, Status};
+pub use strategy::{Affected, Strategy};
+pub use supervisor::Supervisor;

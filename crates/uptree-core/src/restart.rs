@@ -61,6 +61,17 @@ impl Restart {
             (_, Exit::Killed | Exit::Abnormal) => false,
         }
     }
+
+    /// The same for a child of a [`DynamicSupervisor`](crate::DynamicSupervisor), whose table is
+    /// Elixir's and differs in two rows.
+    pub fn accepts_at_dynamic_stop(self, shutdown: Shutdown, exit: Exit) -> bool {
+        match (shutdown, exit) {
+            (Shutdown::BrutalKill, exit) => exit == Exit::Killed,
+            (_, Exit::Shutdown | Exit::ShutdownWith) => true,
+            (_, Exit::Normal) => self != Self::Permanent,
+            (_, Exit::Killed | Exit::Abnormal) => false,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -115,5 +126,22 @@ mod tests {
             accepts(Restart::Temporary, brutal),
             [YES, YES, YES, YES, NO]
         );
+    }
+
+    #[test]
+    fn what_is_accepted_at_the_stop_of_a_dynamic_child() {
+        let timeout = Shutdown::Timeout(Duration::from_secs(5));
+        let accepts = |restart: Restart, shutdown| {
+            EXITS.map(|exit| restart.accepts_at_dynamic_stop(shutdown, exit))
+        };
+        for restart in [Restart::Permanent, Restart::Transient, Restart::Temporary] {
+            let normal = restart != Restart::Permanent;
+            for shutdown in [timeout, Shutdown::Infinity] {
+                //                                            normal, shutdown, with, killed, abnormal
+                assert_eq!(accepts(restart, shutdown), [normal, YES, YES, NO, NO]);
+            }
+            let brutal = accepts(restart, Shutdown::BrutalKill);
+            assert_eq!(brutal, [NO, NO, NO, YES, NO]);
+        }
     }
 }

@@ -45,4 +45,61 @@ pub struct Spec {
     pub restart: Restart,
     /// How it is stopped. Defaults to a timeout of five seconds.
     pub shutdown: Shutdown,
+    /// Whether its end can end its supervisor. Defaults to false.
+    pub significant: bool,
+    /// What it is counted as. Defaults to a worker.
+    pub child_type: ChildType,
+}
+
+impl Spec {
+    /// Whether a supervisor with `auto_shutdown` may have such a child: OTP's `bad_combination`
+    /// if not.
+    ///
+    /// A significant child needs a supervisor that heeds it, and must be able to end for good.
+    pub fn fits(&self, auto_shutdown: AutoShutdown) -> bool {
+        let heeded = auto_shutdown != AutoShutdown::Never && self.restart != Restart::Permanent;
+        heeded || !self.significant
+    }
+}
+
+/// Whether a supervisor ends when significant children have ended by themselves, for good.
+///
+/// Defaults to [`Never`](Self::Never), as in OTP. A child that is terminated, taken down with a
+/// sibling or ignored at a restart does not count as ended by itself.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum AutoShutdown {
+    /// It goes on.
+    #[default]
+    Never,
+    /// It ends with the first significant child.
+    AnySignificant,
+    /// It ends with the last significant child that is running or being restarted.
+    AllSignificant,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_significant_child_must_be_able_to_end_and_be_heeded() {
+        let fits = |restart, auto_shutdown| {
+            let significant = true;
+            let spec = Spec {
+                restart,
+                significant,
+                ..Spec::default()
+            };
+            spec.fits(auto_shutdown)
+        };
+        for auto in [AutoShutdown::AnySignificant, AutoShutdown::AllSignificant] {
+            assert!(!fits(Restart::Permanent, auto));
+            assert!(fits(Restart::Transient, auto));
+            assert!(fits(Restart::Temporary, auto));
+        }
+        assert!(!fits(Restart::Transient, AutoShutdown::Never));
+        assert!(!fits(Restart::Temporary, AutoShutdown::Never));
+        assert!(Spec::default().fits(AutoShutdown::Never));
+        assert!(Spec::default().fits(AutoShutdown::AnySignificant));
+    }
 }

@@ -1,7 +1,5 @@
 //! Which siblings share a failed child's fate.
 
-use std::ops::Range;
-
 /// Which siblings are restarted together with a child that failed.
 ///
 /// Defaults to [`OneForOne`](Self::OneForOne), as Elixir's `Supervisor` examples do; OTP's default
@@ -18,27 +16,25 @@ pub enum Strategy {
 }
 
 impl Strategy {
-    /// The children to recycle when child `failed` of `len` fails, as a range of the start order.
+    /// Who shares the fate of a child that fails, as a run of the start order.
     ///
-    /// They are stopped from the range's end to its start and started from its start to its end.
-    pub fn affected(self, failed: usize, len: usize) -> Range<usize> {
+    /// They are stopped from the run's end to its start, and started from its start to its end.
+    pub fn affected(self) -> Affected {
         match self {
-            Self::OneForOne => failed..failed + 1,
-            Self::OneForAll => 0..len,
-            Self::RestForOne => failed..len,
+            Self::OneForOne => Affected::Itself,
+            Self::OneForAll => Affected::All,
+            Self::RestForOne => Affected::ItselfAndLater,
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::Strategy;
-
-    #[test]
-    fn a_strategy_is_a_range_of_the_start_order() {
-        let affected = |strategy: Strategy| [0, 1, 2].map(|failed| strategy.affected(failed, 3));
-        assert_eq!(affected(Strategy::OneForOne), [0..1, 1..2, 2..3]);
-        assert_eq!(affected(Strategy::OneForAll), [0..3, 0..3, 0..3]);
-        assert_eq!(affected(Strategy::RestForOne), [0..3, 1..3, 2..3]);
-    }
+/// A run of the start order, seen from the child that failed.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Affected {
+    /// That child.
+    Itself,
+    /// That child and every one after it.
+    ItselfAndLater,
+    /// Every child.
+    All,
 }

@@ -1,111 +1,18 @@
-//! The machine: what a supervisor of static children does next.
+//! The machine: what a supervisor of ordered children does next.
 //!
-//! Two ideas carry it. A strategy is a range of the start order, stopped backwards and then
-//! started forwards. And a supervisor does one thing at a time: what happens meanwhile waits in a
-//! mailbox and is looked at in order, as in OTP, where the mailbox is the process's own. Only a
+//! Two ideas carry it. A strategy is a run of the start order, stopped backwards and then started
+//! forwards. And a supervisor does one thing at a time: what happens meanwhile waits in a mailbox
+//! and is looked at in order, as in OTP, where the mailbox is the process's own. Only a
 //! [`Shutdown`](Event::Shutdown) does not wait.
 
-use std::{collections::VecDeque, ops::Range, time::Duration};
+mod calls;
 
-use crate::{Exit, Intensity, Restart, Spec, Strategy};
+use std::{collections::VecDeque, time::Duration};
 
-/// Position of a child in the start order.
-pub type Index = usize;
-
-/// One life of a child: its place, and how many lives it had before.
-///
-/// Every event carries it, so that a late word from an earlier life counts for nothing.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Incarnation {
-    /// Which child.
-    pub child: Index,
-    /// How often it had been started before: 0 at boot.
-    pub number: u64,
-}
-
-impl Incarnation {
-    /// The first life of `child`.
-    pub fn first(child: Index) -> Self {
-        Self { child, number: 0 }
-    }
-
-    /// The life after this one.
-    pub fn next(self) -> Self {
-        Self {
-            number: self.number + 1,
-            ..self
-        }
-    }
-}
-
-/// What happened since the last step.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Event {
-    /// Begin; sent once, first.
-    Boot,
-    /// A child asked to start is ready.
-    Started(Incarnation),
-    /// A child asked to start did its work and left nothing to supervise (OTP's `ignore`).
-    Ignored(Incarnation),
-    /// A child is gone, for whatever reason; before it was ready this is a failed start.
-    Exited(Incarnation, Exit),
-    /// A child was killed and is still there, or something below it is: it will not be waited for.
-    Stuck(Incarnation),
-    /// Stop everything, last started first. May come at any moment, also again.
-    Shutdown,
-}
-
-/// The one thing to do next.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Action {
-    /// Start this incarnation and report [`Event::Started`], [`Event::Ignored`] or
-    /// [`Event::Exited`].
-    Start(Incarnation),
-    /// Stop this incarnation as its spec says, or call off its start, and report
-    /// [`Event::Exited`] or [`Event::Stuck`].
-    Stop(Incarnation),
-    /// Every child is down; the supervisor itself ends.
-    Finish(Outcome),
-}
-
-/// Why the supervisor ended.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Outcome {
-    /// It was asked to.
-    Shutdown,
-    /// This child could not be started at boot.
-    StartFailed(Index),
-    /// This child's restart was one more than the limit allows.
-    MaxIntensity(Index),
-    /// This child was killed and is still there. Outranks the others.
-    Stuck(Index),
-}
-
-/// What explains a decision, in the order in which it was taken.
-///
-/// The first four are OTP's error reports; whoever drives the machine knows the reasons.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Note {
-    /// OTP's `start_error`: a start at boot or at a restart failed.
-    StartError(Index),
-    /// OTP's `child_terminated`: a child ended by itself and that is worth a report.
-    ChildTerminated(Index),
-    /// OTP's `shutdown_error`: a child did not answer a stop as it should have.
-    ShutdownError(Index),
-    /// OTP's `shutdown` with `reached_max_restart_intensity`.
-    MaxIntensity(Index),
-    /// A restart begins with this child; so many more are allowed within the time.
-    Restarting {
-        /// The child that failed.
-        child: Index,
-        /// How many more restarts are allowed now.
-        left: usize,
-    },
-    /// A child ended by itself and stays down.
-    LeftDown(Index),
-    /// Every child has been started for the first time.
-    Booted,
-}
+use crate::{
+    Action, Affected, AutoShutdown, Backoff, Counts, Event, Exit, Incarnation, Index, Intensity,
+    Note, Outcome, Restart, Spec, Strategy, backoff::Backoffs, order::Order,
+};
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum State {
@@ -118,12 +25,19 @@ enum State {
     CalledOff,
     /// Gone by itself; the exit waits in the mailbox.
     Exited(Exit),
-    /// Its last restart failed; the retry waits in the mailbox.
+    /// Its last restart failed, or waits for its backoff; the retry will be in the mailbox.
     Restarting,
-    /// A temporary child that is down: nothing starts it again.
-    Forgotten,
     /// Killed and still there.
     Stuck,
+    /// There is no child in this slot.
+    Free,
+}
+
+impl State {
+    /// It is in flight on its way down.
+    fn is_going(self) -> bool {
+        matches!(self, Self::Stopping | Self::CalledOff)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -139,17 +53,28 @@ struct Child {
 enum Phase {
     /// Nothing: the mailbox is looked at.
     Idle,
-    /// Going backwards through `range`, stopping what runs, then on to `then`. The child at
-    /// `range.end` may be the one in flight.
-    Stopping { range: Range<Index>, then: Then },
-    /// Going forwards through `range`, starting what is down. The child before `range.start` may
-    /// be the one in flight.
-    Starting { range: Range<Index>, boot: bool },
+    /// Going backwards from `next` to `first`, stopping what runs, then on to `then`.
+    Stopping {
+        next: Option<Index>,
+        first: Option<Index>,
+        then: Then,
+    },
+    /// Going forwards from `next` to `last`, starting what is down.
+    Starting {
+        next: Option<Index>,
+        last: Option<Index>,
+        boot: bool,
+    },
+    /// A call is served.
+    Serving,
 }
 
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum Then {
-    Start(Range<Index>),
+    /// Start those who share the fate of this child.
+    Start(Index),
+    /// Start them after a delay.
+    Wait(Index, Duration),
     Finish,
 }
 
@@ -157,7 +82,11 @@ enum Then {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum Message {
     Exited(Incarnation),
-    Retry(Index),
+    /// A failed restart is tried again.
+    Retry(Incarnation),
+    /// A restart has waited for its backoff.
+    Waited(Incarnation),
+    Call,
 }
 
 /// The state of one supervisor.
@@ -167,10 +96,45 @@ enum Message {
 pub struct Supervisor {
     strategy: Strategy,
     intensity: Intensity,
+    auto_shutdown: AutoShutdown,
     children: Vec<Child>,
+    order: Order,
+    free: Vec<Index>,
+    counts: Counts,
+    /// How many significant children are running or restarting.
+    significant: usize,
     phase: Phase,
+    /// The child that is being waited for.
+    in_flight: Option<Index>,
+    /// The child that a call has added, until it is known how its start ended.
+    added: Option<Index>,
     mailbox: VecDeque<Message>,
     ending: Option<Outcome>,
+    backoffs: Backoffs,
+    /// How many restarts wait for their backoff.
+    waiting: usize,
+    clock: Clock,
+}
+
+/// The clock that restarts are counted by. It stands still while the supervisor is busy: otherwise
+/// a start that is slow to fail would never be one too many.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+struct Clock {
+    seen: Duration,
+    stood_still: Duration,
+}
+
+impl Clock {
+    fn go_on(&mut self, now: Duration, busy: bool) {
+        if busy {
+            self.stood_still += now.saturating_sub(self.seen);
+        }
+        self.seen = now;
+    }
+
+    fn time(self) -> Duration {
+        self.seen.saturating_sub(self.stood_still)
+    }
 }
 
 impl Supervisor {
@@ -180,19 +144,48 @@ impl Supervisor {
         intensity: Intensity,
         specs: impl IntoIterator<Item = Spec>,
     ) -> Self {
-        let child = |spec| Child {
-            spec,
-            state: State::Down,
-            number: 0,
-        };
-        Self {
+        let specs = specs.into_iter();
+        let (least, _) = specs.size_hint();
+        let mut supervisor = Self {
             strategy,
             intensity,
-            children: specs.into_iter().map(child).collect(),
+            auto_shutdown: AutoShutdown::Never,
+            children: Vec::with_capacity(least),
+            order: Order::with_capacity(least),
+            free: Vec::new(),
+            counts: Counts::default(),
+            significant: 0,
             phase: Phase::Idle,
+            in_flight: None,
+            added: None,
             mailbox: VecDeque::new(),
             ending: None,
+            backoffs: Backoffs::default(),
+            waiting: 0,
+            clock: Clock::default(),
+        };
+        for spec in specs {
+            supervisor.add(spec);
         }
+        supervisor
+    }
+
+    /// Sets whether it ends with its significant children. Defaults to never.
+    pub fn auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Self {
+        self.auto_shutdown = auto_shutdown;
+        self
+    }
+
+    /// Sets how the restarts of those children are spaced that do not say so themselves. Defaults
+    /// to `None`: at once, as in OTP.
+    pub fn backoff(mut self, backoff: Option<Backoff>) -> Self {
+        self.backoffs.default = backoff;
+        self
+    }
+
+    /// Sets how the restarts of one child are spaced.
+    pub fn set_backoff(&mut self, child: Index, backoff: Backoff) {
+        self.backoffs.set(child, backoff);
     }
 
     /// Takes in `event`, which happened at `now` (counted from any fixed moment), hands the notes
@@ -207,18 +200,24 @@ impl Supervisor {
         now: Duration,
         out: &mut impl FnMut(Note),
     ) -> Option<Action> {
+        let busy = self.phase != Phase::Idle || self.waiting > 0;
+        self.clock.go_on(now, busy);
         match event {
             Event::Boot => {
-                let range = 0..self.children.len();
-                self.phase = Phase::Starting { range, boot: true };
+                let (next, last) = (self.order.first(), self.order.last());
+                let boot = true;
+                self.phase = Phase::Starting { next, last, boot };
             }
             Event::Started(it) => self.on_started(it),
-            Event::Ignored(it) => self.on_ignored(it),
+            Event::Ignored(it) => self.on_ignored(it, out),
             Event::Exited(it, exit) => self.on_exited(it, exit, out),
             Event::Stuck(it) => self.on_stuck(it),
+            Event::Retry(it) => self.mailbox.push_back(Message::Waited(it)),
+            Event::Call => self.mailbox.push_back(Message::Call),
+            Event::Done => {}
             Event::Shutdown => self.end(Outcome::Shutdown),
         }
-        self.advance(now, out)
+        self.advance(out)
     }
 
     /// Whether it has begun to go down for good, asked or not.
@@ -234,15 +233,15 @@ impl Supervisor {
     fn on_started(&mut self, it: Incarnation) {
         // A start that crossed with our request to stop is still being stopped.
         if self.is_current(it) && self.children[it.child].state == State::Starting {
-            self.children[it.child].state = State::Running;
+            self.set(it.child, State::Running);
+            self.backoffs.up(it.child, self.clock.seen);
         }
     }
 
-    fn on_ignored(&mut self, it: Incarnation) {
+    fn on_ignored(&mut self, it: Incarnation, out: &mut impl FnMut(Note)) {
         let state = self.children[it.child].state;
-        let ends = matches!(state, State::Starting | State::Stopping | State::CalledOff);
-        if self.is_current(it) && ends {
-            self.take_down(it.child);
+        if self.is_current(it) && (state == State::Starting || state.is_going()) {
+            self.take_down(it.child, out);
         }
     }
 
@@ -250,69 +249,71 @@ impl Supervisor {
         if !self.is_current(it) {
             return;
         }
-        let child = &mut self.children[it.child];
-        match child.state {
+        match self.children[it.child].state {
             State::Starting => self.on_start_failed(it.child, out),
             State::Stopping => self.on_stopped(it.child, exit, out),
             // However it ended: nobody has seen it start.
-            State::CalledOff => self.take_down(it.child),
+            State::CalledOff => self.take_down(it.child, out),
             State::Running => {
-                child.state = State::Exited(exit);
+                self.set(it.child, State::Exited(exit));
                 self.mailbox.push_back(Message::Exited(it));
             }
-            State::Down
-            | State::Exited(_)
-            | State::Restarting
-            | State::Forgotten
-            | State::Stuck => {}
+            State::Down | State::Exited(_) | State::Restarting | State::Stuck | State::Free => {}
         }
     }
 
     /// A failed start ends the boot; at a restart it is tried again once the mailbox before it has
-    /// been looked at, and each try counts.
+    /// been looked at, and each try counts. Whoever called for a start is told, and nobody else.
     fn on_start_failed(&mut self, i: Index, out: &mut impl FnMut(Note)) {
-        out(Note::StartError(i));
-        self.take_down(i);
         match self.phase {
-            Phase::Starting { boot: true, .. } => self.end(Outcome::StartFailed(i)),
+            Phase::Starting { boot: true, .. } => {
+                out(Note::StartError(i));
+                self.take_down(i, out);
+                self.end(Outcome::StartFailed(i));
+            }
             Phase::Starting { boot: false, .. } => {
-                self.children[i].state = State::Restarting;
-                self.mailbox.push_back(Message::Retry(i));
+                out(Note::StartError(i));
+                self.take_down(i, out);
+                self.set(i, State::Restarting);
+                self.mailbox.push_back(Message::Retry(self.incarnation(i)));
                 self.phase = Phase::Idle;
             }
+            Phase::Serving => self.on_called_start_failed(i, out),
             // The start had been overtaken by a shutdown.
-            Phase::Stopping { .. } | Phase::Idle => {}
+            Phase::Stopping { .. } | Phase::Idle => {
+                out(Note::StartError(i));
+                self.take_down(i, out);
+            }
         }
     }
 
     fn on_stopped(&mut self, i: Index, exit: Exit, out: &mut impl FnMut(Note)) {
-        let Spec { restart, shutdown } = self.children[i].spec;
+        let Spec {
+            restart, shutdown, ..
+        } = self.children[i].spec;
         if !restart.accepts_at_stop(shutdown, exit) {
             out(Note::ShutdownError(i));
         }
-        self.take_down(i);
+        self.take_down(i, out);
     }
 
     fn on_stuck(&mut self, it: Incarnation) {
         let state = self.children[it.child].state;
-        let up = !matches!(
-            state,
-            State::Down | State::Exited(_) | State::Restarting | State::Forgotten | State::Stuck
-        );
+        let up = matches!(state, State::Starting | State::Running) || state.is_going();
         if self.is_current(it) && up {
-            self.children[it.child].state = State::Stuck;
+            self.set(it.child, State::Stuck);
             self.end(Outcome::Stuck(it.child));
         }
     }
 
-    /// Marks a child that is gone as down, ready for its next incarnation.
-    fn take_down(&mut self, i: Index) {
-        let child = &mut self.children[i];
-        child.number += 1;
-        child.state = match child.spec.restart {
-            Restart::Temporary => State::Forgotten,
-            Restart::Permanent | Restart::Transient => State::Down,
-        };
+    /// Marks a child that is gone as down, ready for its next incarnation; a temporary one is
+    /// forgotten.
+    fn take_down(&mut self, i: Index, out: &mut impl FnMut(Note)) {
+        self.set(i, State::Down);
+        self.children[i].number += 1;
+        if self.children[i].spec.restart == Restart::Temporary {
+            self.forget(i, out);
+        }
     }
 
     /// From here everything goes down, for good. The first reason to end is kept, unless a child
@@ -320,9 +321,11 @@ impl Supervisor {
     fn end(&mut self, outcome: Outcome) {
         let outranks = matches!(outcome, Outcome::Stuck(_));
         if self.ending.is_none() {
-            let range = 0..self.children.len();
-            let then = Then::Finish;
-            self.phase = Phase::Stopping { range, then };
+            self.phase = Phase::Stopping {
+                next: self.order.last(),
+                first: self.order.first(),
+                then: Then::Finish,
+            };
             self.ending = Some(outcome);
         } else if outranks && !matches!(self.ending, Some(Outcome::Stuck(_))) {
             self.ending = Some(outcome);
@@ -330,89 +333,124 @@ impl Supervisor {
     }
 
     /// Goes on with what it is in the middle of, until there is one thing to do or to wait for.
-    fn advance(&mut self, now: Duration, out: &mut impl FnMut(Note)) -> Option<Action> {
+    fn advance(&mut self, out: &mut impl FnMut(Note)) -> Option<Action> {
         loop {
+            let in_flight = self.in_flight.map(|i| self.children[i].state);
             match &mut self.phase {
-                Phase::Stopping { range, then } => {
-                    let in_flight = self.children.get(range.end);
-                    let waited_for = [State::Stopping, State::CalledOff];
-                    if in_flight.is_some_and(|child| waited_for.contains(&child.state)) {
+                Phase::Stopping { next, first, then } => {
+                    if in_flight.is_some_and(State::is_going) {
                         return None;
                     }
-                    let Some(i) = range.next_back() else {
-                        match std::mem::replace(then, Then::Finish) {
-                            Then::Start(range) => {
-                                self.phase = Phase::Starting { range, boot: false };
+                    let Some(i) = *next else {
+                        match *then {
+                            Then::Start(failed) => self.start_affected(failed),
+                            Then::Wait(failed, delay) => {
+                                self.phase = Phase::Idle;
+                                self.waiting += 1;
+                                return Some(Action::Wait(self.incarnation(failed), delay));
                             }
                             Then::Finish => return self.ending.map(Action::Finish),
                         }
                         continue;
                     };
+                    // Before anything is done to it: it may be taken out of the order.
+                    *next = match *first == Some(i) {
+                        true => None,
+                        false => self.order.before(i),
+                    };
                     match self.children[i].state {
-                        State::Starting => {
-                            self.children[i].state = State::CalledOff;
-                            return Some(Action::Stop(self.incarnation(i)));
-                        }
-                        State::Running => {
-                            self.children[i].state = State::Stopping;
-                            return Some(Action::Stop(self.incarnation(i)));
-                        }
+                        State::Starting => return Some(self.stop(i, State::CalledOff)),
+                        State::Running => return Some(self.stop(i, State::Stopping)),
                         State::Exited(exit) => self.on_stopped(i, exit, out),
-                        State::Restarting => self.children[i].state = State::Down,
+                        State::Restarting if !self.is_waited_for(i) => self.set(i, State::Down),
                         State::Stopping
                         | State::CalledOff
+                        | State::Restarting
                         | State::Down
-                        | State::Forgotten
-                        | State::Stuck => {}
+                        | State::Stuck
+                        | State::Free => {}
                     }
                 }
-                Phase::Starting { range, boot } => {
-                    let in_flight = range.start.checked_sub(1).map(|i| self.children[i].state);
+                Phase::Starting { next, last, boot } => {
                     if in_flight == Some(State::Starting) {
                         return None;
                     }
-                    let Some(i) = range.next() else {
+                    let Some(i) = *next else {
                         if *boot {
                             out(Note::Booted);
                         }
                         self.phase = Phase::Idle;
                         continue;
                     };
+                    *next = match *last == Some(i) {
+                        true => None,
+                        false => self.order.after(i),
+                    };
                     if self.children[i].state == State::Down {
-                        self.children[i].state = State::Starting;
-                        return Some(Action::Start(self.incarnation(i)));
+                        return Some(self.start(i));
                     }
                 }
+                Phase::Serving => {
+                    if in_flight.is_some_and(|it| it == State::Starting || it.is_going()) {
+                        return None;
+                    }
+                    self.phase = Phase::Idle;
+                }
                 Phase::Idle => match self.mailbox.pop_front()? {
-                    Message::Exited(it) => self.on_message_exited(it, now, out),
-                    Message::Retry(i) => {
-                        if self.children[i].state == State::Restarting {
-                            self.restart(i, now, out);
+                    Message::Exited(it) => self.on_message_exited(it, out),
+                    Message::Retry(it) => {
+                        if self.is_restarting(it) {
+                            self.restart(it.child, out);
                         }
+                    }
+                    Message::Waited(it) => {
+                        self.waiting -= 1;
+                        if self.is_restarting(it) {
+                            self.stop_affected(it.child, Then::Start(it.child));
+                        }
+                    }
+                    Message::Call => {
+                        self.phase = Phase::Serving;
+                        self.in_flight = None;
+                        return Some(Action::Serve);
                     }
                 },
             }
         }
     }
 
-    fn on_message_exited(&mut self, it: Incarnation, now: Duration, out: &mut impl FnMut(Note)) {
+    fn on_message_exited(&mut self, it: Incarnation, out: &mut impl FnMut(Note)) {
         let i = it.child;
         // A group restart may have taken it down before its turn came.
-        let State::Exited(exit) = self.children[i].state else {
+        let Child {
+            state: State::Exited(exit),
+            spec,
+            ..
+        } = self.children[i]
+        else {
             return;
         };
         if !self.is_current(it) {
             return;
         }
-        let restart = self.children[i].spec.restart.restarts_after(exit);
-        if restart || exit.is_abnormal() {
+        let restarts = spec.restart.restarts_after(exit);
+        if restarts || exit.is_abnormal() {
             out(Note::ChildTerminated(i));
         }
-        self.take_down(i);
-        if restart {
-            self.restart(i, now, out);
-        } else {
-            out(Note::LeftDown(i));
+        if restarts {
+            self.take_down(i, out);
+            return self.restart(i, out);
+        }
+        out(Note::LeftDown(i));
+        self.take_down(i, out);
+        let ends = match self.auto_shutdown {
+            AutoShutdown::Never => false,
+            AutoShutdown::AnySignificant => spec.significant,
+            AutoShutdown::AllSignificant => spec.significant && self.significant == 0,
+        };
+        if ends {
+            out(Note::AutoShutdown(i));
+            self.end(Outcome::AutoShutdown(i));
         }
     }
 
@@ -420,17 +458,114 @@ impl Supervisor {
     ///
     /// As in OTP every one of them is started, also those that had finished or been ignored, such
     /// as a migrator; temporary ones are forgotten.
-    fn restart(&mut self, failed: Index, now: Duration, out: &mut impl FnMut(Note)) {
-        let Some(left) = self.intensity.count(now) else {
+    fn restart(&mut self, failed: Index, out: &mut impl FnMut(Note)) {
+        let Some(left) = self.intensity.count(self.clock.time()) else {
             out(Note::MaxIntensity(failed));
-            self.children[failed].state = State::Down;
+            self.set(failed, State::Down);
             return self.end(Outcome::MaxIntensity(failed));
         };
         let child = failed;
         out(Note::Restarting { child, left });
-        let range = self.strategy.affected(failed, self.children.len());
-        let then = Then::Start(range.clone());
-        self.phase = Phase::Stopping { range, then };
+        let delay = self.backoffs.failed(failed, self.clock.seen);
+        if delay.is_zero() {
+            self.stop_affected(failed, Then::Start(failed));
+        } else {
+            // The others go down now: they need it.
+            self.set(failed, State::Restarting);
+            self.stop_affected(failed, Then::Wait(failed, delay));
+        }
+    }
+
+    fn stop_affected(&mut self, failed: Index, then: Then) {
+        let (first, next) = self.affected(failed);
+        self.phase = Phase::Stopping { next, first, then };
+    }
+
+    fn start_affected(&mut self, failed: Index) {
+        if self.children[failed].state == State::Restarting {
+            self.set(failed, State::Down);
+        }
+        let (next, last) = self.affected(failed);
+        let boot = false;
+        self.phase = Phase::Starting { next, last, boot };
+    }
+
+    /// The first and the last of those who share the fate of `failed`.
+    fn affected(&self, failed: Index) -> (Option<Index>, Option<Index>) {
+        match self.strategy.affected() {
+            Affected::Itself => (Some(failed), Some(failed)),
+            Affected::ItselfAndLater => (Some(failed), self.order.last()),
+            Affected::All => (self.order.first(), self.order.last()),
+        }
+    }
+
+    /// Whether `i` is the one whose restart the group is being stopped for.
+    fn is_waited_for(&self, i: Index) -> bool {
+        matches!(self.phase, Phase::Stopping { then: Then::Wait(failed, _), .. } if failed == i)
+    }
+
+    fn is_restarting(&self, it: Incarnation) -> bool {
+        self.is_current(it) && self.children[it.child].state == State::Restarting
+    }
+
+    // ------------------------------------------------------------------ small things
+
+    fn start(&mut self, i: Index) -> Action {
+        self.set(i, State::Starting);
+        self.in_flight = Some(i);
+        Action::Start(self.incarnation(i))
+    }
+
+    fn stop(&mut self, i: Index, state: State) -> Action {
+        self.set(i, state);
+        self.in_flight = Some(i);
+        Action::Stop(self.incarnation(i))
+    }
+
+    /// Changes a child's state, and what is counted with it.
+    fn set(&mut self, i: Index, state: State) {
+        let child = &mut self.children[i];
+        let before = std::mem::replace(&mut child.state, state);
+        let active = |state| usize::from(state == State::Running);
+        self.counts.active = self.counts.active + active(state) - active(before);
+        if child.spec.significant {
+            let counts = |state| usize::from(!matches!(state, State::Down | State::Free));
+            self.significant = self.significant + counts(state) - counts(before);
+        }
+    }
+
+    /// Takes a free slot for a child, the last in the order.
+    fn add(&mut self, spec: Spec) -> Index {
+        let mut child = Child {
+            spec,
+            state: State::Down,
+            number: 0,
+        };
+        let i = match self.free.pop() {
+            Some(i) => {
+                // Late words from who was there before count for nothing.
+                child.number = self.children[i].number;
+                self.children[i] = child;
+                i
+            }
+            None => {
+                self.children.push(child);
+                self.children.len() - 1
+            }
+        };
+        self.order.push(i);
+        self.counts.add(&spec);
+        i
+    }
+
+    /// Frees the slot of a child that is down.
+    fn forget(&mut self, i: Index, out: &mut impl FnMut(Note)) {
+        self.set(i, State::Free);
+        self.order.remove(i);
+        self.counts.remove(&self.children[i].spec);
+        self.free.push(i);
+        self.backoffs.forget(i);
+        out(Note::Forgotten(i));
     }
 
     fn incarnation(&self, child: Index) -> Incarnation {
