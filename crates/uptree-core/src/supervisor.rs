@@ -78,6 +78,16 @@ enum Then {
     Finish,
 }
 
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum StartIsFor {
+    /// The order: at boot, or at a restart.
+    Order,
+    /// A call, which has added the child.
+    Added,
+    /// A call for a child that was known.
+    Known,
+}
+
 /// What waits until the supervisor is idle.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum Message {
@@ -106,8 +116,8 @@ pub struct Supervisor {
     phase: Phase,
     /// The child that is being waited for.
     in_flight: Option<Index>,
-    /// The child that a call has added, until it is known how its start ended.
-    added: Option<Index>,
+    /// What the latest start is for.
+    start_is_for: StartIsFor,
     mailbox: VecDeque<Message>,
     ending: Option<Outcome>,
     backoffs: Backoffs,
@@ -157,7 +167,7 @@ impl Supervisor {
             significant: 0,
             phase: Phase::Idle,
             in_flight: None,
-            added: None,
+            start_is_for: StartIsFor::Order,
             mailbox: VecDeque::new(),
             ending: None,
             backoffs: Backoffs::default(),
@@ -265,25 +275,20 @@ impl Supervisor {
     /// A failed start ends the boot; at a restart it is tried again once the mailbox before it has
     /// been looked at, and each try counts. Whoever called for a start is told, and nobody else.
     fn on_start_failed(&mut self, i: Index, out: &mut impl FnMut(Note)) {
+        if self.start_is_for != StartIsFor::Order {
+            return self.on_called_start_failed(i, out);
+        }
+        out(Note::StartError(i));
+        self.take_down(i, out);
         match self.phase {
-            Phase::Starting { boot: true, .. } => {
-                out(Note::StartError(i));
-                self.take_down(i, out);
-                self.end(Outcome::StartFailed(i));
-            }
+            Phase::Starting { boot: true, .. } => self.end(Outcome::StartFailed(i)),
             Phase::Starting { boot: false, .. } => {
-                out(Note::StartError(i));
-                self.take_down(i, out);
                 self.set(i, State::Restarting);
                 self.mailbox.push_back(Message::Retry(self.incarnation(i)));
                 self.phase = Phase::Idle;
             }
-            Phase::Serving => self.on_called_start_failed(i, out),
-            // The start had been overtaken by a shutdown.
-            Phase::Stopping { .. } | Phase::Idle => {
-                out(Note::StartError(i));
-                self.take_down(i, out);
-            }
+            // A shutdown had overtaken the start.
+            Phase::Stopping { .. } | Phase::Serving | Phase::Idle => {}
         }
     }
 
@@ -387,7 +392,7 @@ impl Supervisor {
                         false => self.order.after(i),
                     };
                     if self.children[i].state == State::Down {
-                        return Some(self.start(i));
+                        return Some(self.start(i, StartIsFor::Order));
                     }
                 }
                 Phase::Serving => {
@@ -510,8 +515,9 @@ impl Supervisor {
 
     // ------------------------------------------------------------------ small things
 
-    fn start(&mut self, i: Index) -> Action {
+    fn start(&mut self, i: Index, start_is_for: StartIsFor) -> Action {
         self.set(i, State::Starting);
+        self.start_is_for = start_is_for;
         self.in_flight = Some(i);
         Action::Start(self.incarnation(i))
     }

@@ -2,7 +2,7 @@
 //!
 //! A call has its turn when the machine says [`Action::Serve`].
 
-use super::{Child, Phase, State, Supervisor};
+use super::{Child, Phase, StartIsFor, State, Supervisor};
 use crate::{Action, Counts, Index, Note, Refusal, Spec, Status};
 
 impl Supervisor {
@@ -18,8 +18,7 @@ impl Supervisor {
         }
         self.is_served()?;
         let i = self.add(spec);
-        self.added = Some(i);
-        Ok(self.start(i))
+        Ok(self.start(i, StartIsFor::Added))
     }
 
     /// Starts a child that is known and down. It is not a restart: it does not count, and the
@@ -27,12 +26,11 @@ impl Supervisor {
     ///
     /// # Errors
     ///
-    /// If it runs, or is being restarted.
+    /// If it runs, or is being restarted, or the supervisor ends.
     pub fn restart_child(&mut self, i: Index) -> Result<Action, Refusal> {
         self.is_served()?;
         self.is_down(i)?;
-        self.added = None;
-        Ok(self.start(i))
+        Ok(self.start(i, StartIsFor::Known))
     }
 
     /// Stops a child and keeps its spec, unless it is temporary. A restart that was to be tried
@@ -60,8 +58,9 @@ impl Supervisor {
     ///
     /// # Errors
     ///
-    /// If it runs, or is being restarted.
+    /// If it runs, or is being restarted, or the supervisor ends.
     pub fn delete_child(&mut self, i: Index, out: &mut impl FnMut(Note)) -> Result<(), Refusal> {
+        self.is_served()?;
         self.is_down(i)?;
         self.forget(i, out);
         Ok(())
@@ -89,9 +88,8 @@ impl Supervisor {
 
     /// Who called is told by the driver, from how the start ended.
     pub(super) fn on_called_start_failed(&mut self, i: Index, out: &mut impl FnMut(Note)) {
-        let added = self.added.take() == Some(i);
         self.take_down(i, out);
-        if added && self.children[i].state != State::Free {
+        if self.start_is_for == StartIsFor::Added && self.children[i].state != State::Free {
             self.forget(i, out);
         }
     }
