@@ -2,8 +2,9 @@
 //!
 //! [`Supervisor`], whose children are ordered, and [`DynamicSupervisor`], whose children are not,
 //! are told what happened and when ([`Event`]) and answer with at most one thing to do next
-//! ([`Action`]). Whoever owns the tasks does that thing and reports back with the next event. This crate knows neither what a child is nor how it is stopped: a child is a
-//! slot, and an exit is one of five kinds.
+//! ([`Action`]). Whoever owns the tasks does that thing and reports back with the next event. This
+//! crate knows neither what a child is nor how it is stopped: a child is a slot, and an exit is one
+//! of five kinds.
 //!
 //! # Examples
 //!
@@ -36,6 +37,8 @@ mod spec;
 mod step;
 mod strategy;
 mod supervisor;
+#[cfg(test)]
+mod testing;
 
 pub use backoff::Backoff;
 pub use dynamic::DynamicSupervisor;
