@@ -45,6 +45,11 @@ impl State {
     fn is_going(self) -> bool {
         matches!(self, Self::Stopping | Self::CalledOff)
     }
+
+    /// It can still end by itself, now or after a restart.
+    fn is_on_its_own(self) -> bool {
+        !self.is_going() && !matches!(self, Self::Stuck | Self::Free)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -78,7 +83,7 @@ pub struct DynamicSupervisor {
     counts: Counts,
     /// How many children are up in any way.
     up: usize,
-    /// How many significant children there are.
+    /// How many significant children there are that nobody stops.
     significant: usize,
     /// How many starts of the boot are under way.
     booting: usize,
@@ -319,7 +324,9 @@ impl DynamicSupervisor {
                 out(Note::StartError(i));
                 self.children[i].number += 1;
                 self.set(i, State::Failed);
-                return Some(Action::Wait(self.incarnation(i), Duration::ZERO));
+                if !self.is_ending() {
+                    return Some(Action::Wait(self.incarnation(i), Duration::ZERO));
+                }
             }
         }
         None
@@ -460,6 +467,10 @@ impl DynamicSupervisor {
         let up = |state: State| usize::from(state.is_up());
         self.counts.active = self.counts.active + active(state) - active(before);
         self.up = self.up + up(state) - up(before);
+        if self.children[i].spec.significant {
+            let counts = |state: State| usize::from(state.is_on_its_own());
+            self.significant = self.significant + counts(state) - counts(before);
+        }
     }
 
     fn add(&mut self, spec: Spec, state: State) -> Index {
@@ -481,7 +492,6 @@ impl DynamicSupervisor {
             }
         };
         self.counts.add(&spec);
-        self.significant += usize::from(spec.significant);
         self.set(i, state);
         i
     }
@@ -491,7 +501,6 @@ impl DynamicSupervisor {
         let Child { spec, number, .. } = &mut self.children[i];
         *number += 1;
         self.counts.remove(spec);
-        self.significant -= usize::from(spec.significant);
         self.free.push(i);
         self.backoffs.forget(i);
         out(Note::Forgotten(i));
