@@ -3,6 +3,7 @@
 //! Scripts say what a machine does, the walk says what it never does; both are needed.
 
 pub(crate) mod player;
+pub(crate) mod walk;
 
 use std::{fmt::Debug, hash::Hash, time::Duration};
 

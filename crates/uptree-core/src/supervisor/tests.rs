@@ -7,6 +7,7 @@ mod calls;
 mod restarts;
 mod retries;
 mod shutdown;
+mod walk;
 
 use std::iter::successors;
 

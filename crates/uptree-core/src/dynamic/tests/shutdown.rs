@@ -106,8 +106,8 @@ fn what_ends_before_its_turn_to_be_stopped_is_found_dead() {
     step(Event::Exited(two, Exit::Abnormal));
     assert_eq!(step(Event::Shutdown), Some(Action::Stop(zero)));
     // A failed restart that is not to be tried again.
-    let stop = step(Event::Exited(two.next(), Exit::Abnormal));
-    assert_eq!(stop, Some(Action::Stop(one)));
+    let next = step(Event::Exited(two.next(), Exit::Abnormal));
+    assert_eq!(next, Some(Action::Stop(one)));
     assert_eq!(step(Event::Exited(one, Exit::Abnormal)), None);
     let finish = Some(Action::Finish(Outcome::Shutdown));
     assert_eq!(step(Event::Exited(zero, Exit::Shutdown)), finish);
