@@ -193,6 +193,11 @@ impl Supervisor {
         self
     }
 
+    /// Whether it ends with its significant children.
+    pub fn heeds(&self) -> AutoShutdown {
+        self.auto_shutdown
+    }
+
     /// Sets how the restarts of one child are spaced.
     pub fn set_backoff(&mut self, child: Index, backoff: Backoff) {
         self.backoffs.set(child, backoff);

@@ -1,6 +1,6 @@
 //! What a user writes: a child, and the two phases of its life.
 
-use std::{borrow::Cow, future::Future, sync::Arc, time::Duration};
+use std::{any::Any, borrow::Cow, future::Future, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use uptree_core::Shutdown;
@@ -84,6 +84,16 @@ pub trait Child: Send + Sync + 'static {
         None
     }
 
+    /// The longest that the stop of what is below a supervisor takes: by default the sum over its
+    /// [`children`](Self::children), who stop one after the other. `None` if there is no limit.
+    /// Not asked of workers.
+    fn stop_budget(&self) -> Option<Duration> {
+        let children = self.children().unwrap_or_default();
+        children.iter().try_fold(Duration::ZERO, |sum, child| {
+            sum.checked_add(child.stop_budget()?)
+        })
+    }
+
     /// Initialises, says [`Starting::ready`], works until [`Context::shutdown`]; or initialises and
     /// ends with [`Starting::done`].
     ///
@@ -123,6 +133,14 @@ impl Starting {
     pub fn ready(self) -> Context {
         self.life.report_ready();
         Context { life: self.life }
+    }
+
+    /// [`ready`](Self::ready), with something to tell whoever called for the start (OTP's
+    /// `{ok, Pid, Info}`): [`Started::info`](crate::Started::info). At any other start it is
+    /// dropped.
+    pub fn ready_with(self, info: impl Any + Send + Sync) -> Context {
+        self.life.keep_info(Box::new(info));
+        self.ready()
     }
 
     /// The child's work was its start: nothing is left to supervise (OTP's `ignore`).
@@ -177,7 +195,7 @@ impl Starting {
 
     /// How often the child has been started before: 0 at boot.
     pub fn incarnation(&self) -> u64 {
-        self.life.number()
+        self.life.restarts().into()
     }
 
     /// The child's place in the tree, such as `service/repo`.
@@ -272,7 +290,7 @@ impl Context {
 
     /// How often the child has been started before: 0 at boot.
     pub fn incarnation(&self) -> u64 {
-        self.life.number()
+        self.life.restarts().into()
     }
 
     /// The child's place in the tree, such as `service/repo`.

@@ -1,12 +1,13 @@
 //! The loop of a supervisor: it tells the core what happened, and does what the core says.
 //!
-//! It never waits for a child, so a stop is taken at any moment. At most one child is in flight:
-//! starting, or on its way down; that one has a deadline, and the driver's one timer is for it. (A
+//! It never waits for a child, so a stop is taken at any moment. A child that is starting or on its
+//! way down is a flight with a deadline; the driver's one timer is for the earliest of them. (A
 //! stop that overtakes a restart leaves that one starting, without a deadline, until its own turn
 //! to stop has come.)
 
 use std::{
-    collections::VecDeque,
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, VecDeque},
     future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
@@ -15,54 +16,103 @@ use std::{
 };
 
 use tokio::{
-    task::JoinHandle,
+    task::{JoinHandle, coop},
     time::{Instant, Sleep, sleep_until},
 };
-use uptree_core::{Action, Event, Incarnation as Key, Index, Note, Shutdown};
+use uptree_core::{Action, Event, Incarnation as Key, Index, Intensity, Shutdown};
 
 use crate::{
-    ChildState, EventKind, Result, Starting, Supervisor, TreeError,
+    ChildSpec, ChildState, ControlError, EventKind, ExitReason, Fault, Result, Started, Starting,
+    TreeError,
     budget::share,
+    call::{Live, Reply},
+    control::ChildRef,
+    flight::{Flight, FlightId, Flights, Stage},
     incarnation::{Incarnation, Path, Report, StopCause},
-    scope::Scope,
+    machine::Machine,
+    scope::{Entry, Scope},
 };
 
-/// Runs the children of `supervisor` until it is asked to stop, gives up or cannot go on.
-pub(crate) async fn run(supervisor: &Supervisor, cx: Starting) -> Result {
+/// What a supervisor gives its driver.
+pub(crate) struct Plan<'a> {
+    pub(crate) machine: Machine,
+    /// Those whom it starts with.
+    pub(crate) children: &'a [ChildSpec],
+    pub(crate) intensity: &'a Intensity,
+    /// Where its handles find it.
+    pub(crate) live: &'a Live,
+    /// What is wrong with its list, if nobody has looked yet.
+    pub(crate) fault: Option<Fault>,
+    /// No child may take longer to stop.
+    pub(crate) max_shutdown: Duration,
+}
+
+/// Runs the children of a supervisor until it is asked to stop, gives up or cannot go on.
+pub(crate) async fn run(plan: Plan<'_>, cx: Starting) -> Result {
+    if let Some(fault) = plan.fault {
+        return Err(fault.into());
+    }
     let own = cx.life().clone();
-    let specs = supervisor.specs().clone();
-    let scope = Scope::new(own.tree().clone(), Some(own.clone()), specs);
-    let slots = scope.specs.iter().map(|_| Slot::default()).collect();
+    let scope = Scope::new(own.tree().clone(), Some(own.clone()), plan.children);
+    own.keep_below(&scope);
+    let _published = plan.live.publish(scope.clone())?;
+    let mut machine = plan.machine;
+    for (child, spec) in plan.children.iter().enumerate() {
+        if let Some(backoff) = &spec.options().backoff {
+            machine.set_backoff(child, **backoff);
+        }
+    }
     let mut driver = Driver {
-        supervisor,
         now: Instant::now(),
         at: Duration::ZERO,
         own,
         scope,
-        slots,
-        in_flight: None,
+        intensity: plan.intensity,
+        max_shutdown: plan.max_shutdown,
+        ordered: machine.is_ordered(),
+        slots: plan.children.iter().map(|_| Slot::default()).collect(),
+        places: plan.children.len() as u64,
+        flights: Flights::default(),
+        calls: VecDeque::new(),
+        ids: None,
+        waits: BinaryHeap::new(),
+        lingering: VecDeque::new(),
         timer: None,
         waker: None,
         asked: false,
         ending: false,
+        stop: None,
         stop_budgets: None,
-        lingering: VecDeque::new(),
         stopped: None,
+        forgotten: Vec::new(),
     };
-    driver.run(cx).await
+    driver.run(machine, cx).await
 }
 
 struct Driver<'a> {
-    supervisor: &'a Supervisor,
     /// The supervisor's own incarnation, one of its parent's.
     own: Arc<Incarnation>,
     scope: Arc<Scope>,
+    intensity: &'a Intensity,
+    max_shutdown: Duration,
+    /// Its children stop one after the other.
+    ordered: bool,
     /// When what is dealt with now was noticed: read once for each event.
     now: Instant,
     /// The same, counted from when the tree began.
     at: Duration,
     slots: Vec<Slot>,
-    in_flight: Option<InFlight>,
+    /// The place of the next child that is added.
+    places: u64,
+    flights: Flights,
+    /// Calls that wait for their turn.
+    calls: VecDeque<Call>,
+    /// Which child has an id; made when it is first needed.
+    ids: Option<HashMap<ById, Index, rustc_hash::FxBuildHasher>>,
+    /// Restarts that wait for their backoff.
+    waits: BinaryHeap<Reverse<(Instant, Index, u64)>>,
+    /// Children that ended and are not gone, in the order of when they are stuck.
+    lingering: VecDeque<(Key, Instant)>,
     timer: Option<Pin<Box<Sleep>>>,
     /// With whom the timer and the wish to stop are registered.
     waker: Option<Waker>,
@@ -70,12 +120,14 @@ struct Driver<'a> {
     asked: bool,
     /// It has begun to end, asked or not.
     ending: bool,
+    /// Who called for its end, and what it is to end with.
+    stop: Option<(Result, Vec<Reply<()>>)>,
     /// For each child, what it and those before it may take to stop; made when it is needed.
     stop_budgets: Option<Vec<Option<Duration>>>,
-    /// Children that ended and are not gone, in the order of when they are stuck.
-    lingering: VecDeque<(Key, Instant)>,
     /// A child that has stopped, and how long that took, until the core has had its say.
     stopped: Option<(Index, Duration)>,
+    /// Slots that the core has freed.
+    forgotten: Vec<Index>,
 }
 
 /// The latest incarnation of one child.
@@ -84,114 +136,121 @@ struct Slot {
     life: Option<Arc<Incarnation>>,
     /// Its task, until that is gone.
     task: Option<JoinHandle<()>>,
-}
-
-/// The one child that something is being waited for.
-struct InFlight {
-    child: Index,
-    stage: Stage,
-    /// The core asked for its stop; otherwise its start ran out of time.
-    stop: bool,
-    /// It gets less than its own time.
-    shortened: bool,
-    since: Instant,
-    /// `None`: for ever.
-    deadline: Option<Instant>,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Stage {
-    /// Until it is ready; out of time it is called off.
-    Starting,
-    /// Until it has stopped; out of time it is killed.
-    Asked,
-    /// Until it is gone; out of time it is stuck.
-    Killed,
+    /// While it starts or stops.
+    flight: Option<FlightId>,
 }
 
 impl Driver<'_> {
-    async fn run(&mut self, cx: Starting) -> Result {
-        let mut core = self.supervisor.core();
+    async fn run(&mut self, mut machine: Machine, cx: Starting) -> Result {
         let mut cx = Some(cx);
         let own = self.own.clone();
         let mut asked = pin!(own.stopping());
         self.look_at_the_clock();
         let mut event = Event::Boot;
         loop {
-            let now = self.now;
-            let mut booted = false;
-            let action = core.step(event, self.at, &mut |note| match note {
-                Note::Booted => booted = true,
-                note => self.explain(note),
-            });
-            if booted && let Some(cx) = cx.take() {
-                // From here the incarnation is known through `own`.
-                _ = cx.ready();
-            }
-            self.tell_stopped();
-            self.tell_ending(core.is_ending());
-            match action {
-                Some(Action::Start(key)) => self.start(key, now),
-                Some(Action::Stop(key)) => self.stop(key.child, now),
-                Some(Action::Finish(outcome)) => return self.finish(outcome),
-                None => {}
+            let mut action = self.step(&mut machine, event, &mut cx);
+            while let Some(it) = action {
+                match it {
+                    Action::Start(key) => self.start(key, None, None),
+                    Action::Stop(key) => self.stop(key.child, self.cause(), None),
+                    Action::Wait(key, delay) => self.wait(key, delay),
+                    Action::Serve => self.serve(&mut machine),
+                    Action::Finish(outcome) => return self.finish(outcome),
+                }
+                action = self.step(&mut machine, Event::Done, &mut cx);
             }
             event = self.next_event(asked.as_mut()).await;
         }
     }
 
+    fn step(
+        &mut self,
+        machine: &mut Machine,
+        event: Event,
+        cx: &mut Option<Starting>,
+    ) -> Option<Action> {
+        let at = self.at;
+        let action = machine.step(event, at, &mut |note| self.explain(note, cx));
+        self.tell_stopped();
+        self.tell_ending(machine.is_ending());
+        self.forget();
+        action
+    }
+
     // ------------------------------------------------------------------ doing
 
-    fn start(&mut self, key: Key, now: Instant) {
+    /// Starts an incarnation; of a child that was never started before, `spec` if it was added.
+    fn start(&mut self, key: Key, spec: Option<ChildSpec>, caller: Option<Reply<Started>>) {
+        let slot = &mut self.slots[key.child];
         // The memory of the one before is there for this one.
-        self.slots[key.child] = Slot::default();
-        let life = Incarnation::new(&self.scope, key);
-        self.scope.start(key.child, key.number, self.at);
+        let before = std::mem::take(slot).life;
+        let mut entries = self.scope.entries();
+        let entry = &mut entries[key.child];
+        let (spec, place, restarts) = match (before, spec) {
+            (_, Some(spec)) => {
+                self.places += 1;
+                (spec, self.places - 1, 0)
+            }
+            (Some(life), None) => {
+                let restarts = life.restarts().wrapping_add(1);
+                (life.spec().clone(), life.place(), restarts)
+            }
+            (None, None) => match std::mem::replace(entry, Entry::Free) {
+                Entry::Listed(spec) => (spec, key.child as u64, 0),
+                Entry::Started(_) | Entry::Free => return,
+            },
+        };
+        let life = Incarnation::new(&self.scope, spec, key, place, restarts, self.at);
+        *entry = Entry::Started(life.clone());
+        drop(entries);
         life.emit(EventKind::Starting);
-        let deadline = now.checked_add(life.start_timeout());
-        let task = self.scope.specs[key.child].spawn(&life);
+        let deadline = self.now.checked_add(life.start_timeout());
+        let mut flight = Flight::new(key.child, self.now);
+        flight.started = caller;
+        let flight = self.flights.open(flight);
+        self.flights.enter(flight, Stage::Starting, deadline);
+        let task = life.spec().spawn(&life);
         self.slots[key.child] = Slot {
             life: Some(life),
             task: Some(task),
+            flight: Some(flight),
         };
-        self.wait_for(key.child, Stage::Starting, now, deadline);
     }
 
     /// Stops a child by its spec; calls off its start if it is still starting.
-    fn stop(&mut self, child: Index, now: Instant) {
-        let Some(life) = &self.slots[child].life else {
+    fn stop(&mut self, child: Index, cause: StopCause, caller: Option<Reply<()>>) {
+        let Some(life) = self.slots[child].life.clone() else {
             return;
         };
-        let cause = self.cause();
         life.emit(EventKind::Stopping(cause));
-        self.show(child, ChildState::Stopping);
+        life.show(ChildState::Stopping, self.at);
         let options = life.options();
-        let in_flight = self.in_flight.as_ref().map(|it| (it.child, it.stage));
+        let stage = self.flight(child).map(|flight| flight.stage);
         let limit = match options.shutdown {
             // Its start ran out of time: it is on its way down already.
-            _ if matches!(in_flight, Some((it, Stage::Asked | Stage::Killed)) if it == child) => {
-                None
-            }
+            _ if matches!(stage, Some(Stage::Asked | Stage::Killed)) => None,
             _ if !life.is_ready() => Some(options.cancel_grace),
             Shutdown::BrutalKill => {
-                self.kill(child, now);
+                self.kill(child);
                 None
             }
             Shutdown::Timeout(limit) => Some(limit),
             Shutdown::Infinity => Some(Duration::MAX),
         };
         if let Some(limit) = limit {
-            self.ask(child, cause, limit, now);
+            self.ask(child, &life, cause, limit);
         }
-        if let Some(in_flight) = &mut self.in_flight {
-            in_flight.stop = true;
-            in_flight.since = now;
+        let now = self.now;
+        if let Some(flight) = self.flight(child) {
+            flight.stop = true;
+            flight.since = now;
+            flight.ended.extend(caller);
         }
     }
 
     /// Asks a child to stop within `limit`, or within less if the whole stop has too little time.
-    fn ask(&mut self, child: Index, cause: StopCause, limit: Duration, now: Instant) {
-        let spec = &self.scope.specs[child];
+    fn ask(&mut self, child: Index, life: &Arc<Incarnation>, cause: StopCause, limit: Duration) {
+        let spec = life.spec();
         // A supervisor is not cut short: its children are.
         let kills = spec.children().is_none() || limit != Duration::MAX;
         let own = if kills {
@@ -201,19 +260,13 @@ impl Driver<'_> {
         };
         let given = match self.own.stop_deadline() {
             Some(end) => {
-                let left = end.saturating_duration_since(now);
-                Some(share(
-                    own.unwrap_or(Duration::MAX),
-                    self.stop_budget_to(child),
-                    left,
-                ))
+                let left = end.saturating_duration_since(self.now);
+                let needed = self.stop_budget_to(child);
+                Some(share(own.unwrap_or(Duration::MAX), needed, left))
             }
             None => own,
         };
-        let deadline = given.and_then(|given| now.checked_add(given));
-        let Some(life) = &self.slots[child].life else {
-            return;
-        };
+        let deadline = given.and_then(|given| self.now.checked_add(given));
         // By more than what passes between the stop's beginning and this child's turn.
         let shortened = own
             .zip(given)
@@ -223,37 +276,86 @@ impl Driver<'_> {
             if shortened {
                 life.emit(EventKind::Killing { shortened });
             }
-            self.kill(child, now);
+            self.kill(child);
             return;
         }
-        self.wait_for(child, Stage::Asked, now, deadline.filter(|_| kills));
-        if let Some(in_flight) = &mut self.in_flight {
-            in_flight.shortened = shortened;
+        self.wait_for(child, Stage::Asked, deadline.filter(|_| kills));
+        if let Some(flight) = self.flight(child) {
+            flight.shortened = shortened;
         }
     }
 
-    /// What the children up to and including `child`, those who are still to stop, may take.
+    /// What the children up to and including `child`, those who are still to stop, may take. If
+    /// they stop together: what any of them may.
     fn stop_budget_to(&mut self, child: Index) -> Option<Duration> {
         let sums = self.stop_budgets.get_or_insert_with(|| {
+            let mut entries: Vec<_> = self.scope.entries().iter().cloned().enumerate().collect();
+            let place = |entry: &Entry| match entry {
+                Entry::Started(life) => life.place(),
+                Entry::Listed(_) | Entry::Free => u64::MAX,
+            };
+            entries.sort_by_key(|(_, entry)| place(entry));
+            let mut sums = vec![None; entries.len()];
             let mut sum = Some(Duration::ZERO);
-            let budgets = self.scope.specs.iter().map(|spec| {
-                sum = sum
-                    .zip(spec.stop_budget())
-                    .and_then(|(sum, own)| sum.checked_add(own));
-                sum
-            });
-            budgets.collect()
+            for (slot, entry) in entries {
+                let Some(spec) = entry.spec() else { continue };
+                sum = sum.zip(spec.stop_budget()).and_then(|(sum, own)| {
+                    if self.ordered {
+                        sum.checked_add(own)
+                    } else {
+                        Some(sum.max(own))
+                    }
+                });
+                sums[slot] = sum;
+            }
+            if !self.ordered {
+                sums.fill(sum);
+            }
+            sums
         });
-        sums[child]
+        sums.get(child).copied().flatten()
     }
 
-    fn kill(&mut self, child: Index, now: Instant) {
+    fn kill(&mut self, child: Index) {
         let Some(task) = &self.slots[child].task else {
             return;
         };
         task.abort();
-        let deadline = now.checked_add(self.own.tree().abort_grace);
-        self.wait_for(child, Stage::Killed, now, deadline);
+        let deadline = self.now.checked_add(self.own.tree().abort_grace);
+        self.wait_for(child, Stage::Killed, deadline);
+    }
+
+    /// Has the core told of a restart's turn: after a delay, or when what is there by now has been
+    /// looked at.
+    fn wait(&mut self, key: Key, delay: Duration) {
+        if delay.is_zero() {
+            return self.scope.inbox.send(Report::Retry(key));
+        }
+        // Between half of it and all of it.
+        let delay = delay.mul_f64(0.5 + fastrand::f64() / 2.0);
+        let Some(until) = self.now.checked_add(delay) else {
+            return;
+        };
+        self.waits.push(Reverse((until, key.child, key.number)));
+        if let Some(life) = &self.slots[key.child].life {
+            life.show(ChildState::BackingOff, self.at);
+            life.emit(EventKind::BackingOff { delay });
+        }
+    }
+
+    /// Drops what is known of children that the core has forgotten.
+    fn forget(&mut self) {
+        // A supervisor that ends may still have to say how they ended.
+        if self.forgotten.is_empty() || self.ending {
+            return;
+        }
+        for slot in std::mem::take(&mut self.forgotten) {
+            let entry = std::mem::replace(&mut self.scope.entries()[slot], Entry::Free);
+            if let (Some(ids), Some(spec)) = (&mut self.ids, entry.spec()) {
+                ids.remove(spec.id());
+            }
+            self.slots[slot] = Slot::default();
+        }
     }
 
     // ------------------------------------------------------------------ waiting
@@ -285,12 +387,16 @@ impl Driver<'_> {
                 self.look_at_the_clock();
                 return Poll::Ready(Event::Shutdown);
             }
+            // Many callers on other threads could keep it here for ever.
+            let turn = ready!(coop::poll_proceed(cx));
             let event = match self.scope.inbox.poll(cx) {
                 Poll::Ready(report) => {
+                    turn.made_progress();
                     self.look_at_the_clock();
                     self.on_report(report)
                 }
                 Poll::Pending => {
+                    drop(turn);
                     ready!(self.poll_deadline(cx));
                     self.look_at_the_clock();
                     self.on_deadline()
@@ -302,15 +408,16 @@ impl Driver<'_> {
         }
     }
 
-    /// Ready when the one in flight is out of time.
+    /// Ready when somebody is out of time.
     ///
     /// The timer is moved only when it would ring too late: one start follows another, each with a
     /// later deadline, and moving it for each of them would cost more than to be woken once in
     /// vain.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let in_flight = self.in_flight.as_ref().and_then(|it| it.deadline);
+        let flight = self.flights.next_deadline();
         let lingers = self.lingering.front().map(|&(_, until)| until);
-        let Some(deadline) = in_flight.into_iter().chain(lingers).min() else {
+        let waits = self.waits.peek().map(|&Reverse((until, ..))| until);
+        let Some(deadline) = flight.into_iter().chain(lingers).chain(waits).min() else {
             return Poll::Pending;
         };
         if let Some(timer) = &self.timer {
@@ -335,6 +442,7 @@ impl Driver<'_> {
                 if let Slot {
                     life: Some(life),
                     task: Some(task),
+                    ..
                 } = &self.slots[key.child]
                     && life.key() == key
                 {
@@ -348,47 +456,77 @@ impl Driver<'_> {
                 None
             }
             Report::Gone { key, done } => self.on_gone(key, done),
+            Report::Retry(key) => Some(Event::Retry(key)),
+            Report::Call(call) => self.on_call(call),
         }
     }
 
     fn on_ready(&mut self, key: Key) -> Option<Event> {
-        let life = self.slots[key.child].life.as_ref();
+        let life = self.slots[key.child].life.clone();
         let life = life.filter(|life| life.key() == key)?;
         // It may be on its way down by now; then the readiness comes too late to be told.
         if life.stop_cause().is_none() {
             let took = self.at.saturating_sub(life.started());
-            self.show(key.child, ChildState::Running);
+            life.show(ChildState::Running, self.at);
             life.emit(EventKind::Ready { took });
-            self.in_flight.take_if(|it| it.child == key.child);
+            let flight = self.slots[key.child].flight.take();
+            let flight = flight.and_then(|id| self.flights.close(id));
+            if let Some(caller) = flight.and_then(|flight| flight.started) {
+                let child = self.child_ref(&life);
+                _ = caller.send(Ok(Started::new(child, life.take_info())));
+            }
         }
         Some(Event::Started(key))
     }
 
     fn on_gone(&mut self, key: Key, done: bool) -> Option<Event> {
         let child = key.child;
-        self.slots[child].task = None;
-        let now = self.now;
-        let in_flight = self.in_flight.take_if(|it| it.child == child);
-        self.stopped = in_flight
-            .as_ref()
-            .filter(|it| it.stop)
-            .map(|it| (child, now - it.since));
+        let slot = &mut self.slots[child];
+        let life = slot.life.clone().filter(|life| life.key() == key)?;
+        slot.task = None;
+        let flight = slot.flight.take().and_then(|id| self.flights.close(id));
         let state = if done {
             ChildState::Ignored
         } else {
             ChildState::Down
         };
-        self.show(child, state);
-        let life = self.slots[child].life.as_ref()?;
-        if done {
+        life.show(state, self.at);
+        let event = if done {
             let took = self.at.saturating_sub(life.started());
             life.emit(EventKind::Ignored { took });
-            return Some(Event::Ignored(key));
+            Some(Event::Ignored(key))
+        } else {
+            life.with_exit(|reason| match reason.tree_error() {
+                Some(TreeError::Stuck { .. }) => Event::Stuck(key),
+                _ => Event::Exited(key, reason.kind()),
+            })
+        };
+        if let Some(flight) = flight {
+            self.stopped = flight.stop.then(|| (child, self.now - flight.since));
+            self.answer(&life, flight, done);
         }
-        life.with_exit(|reason| match reason.tree_error() {
-            Some(TreeError::Stuck { .. }) => Event::Stuck(key),
-            _ => Event::Exited(key, reason.kind()),
-        })
+        event
+    }
+
+    /// Tells those who called for a child's start or its end that it is gone.
+    fn answer(&self, life: &Incarnation, flight: Flight, done: bool) {
+        if let Some(caller) = flight.started {
+            _ = caller.send(match done {
+                true => Ok(Started::ignored()),
+                // It was called off with all the others.
+                false if self.ending => Err(ControlError::NoProc),
+                false => Err(ControlError::StartFailed {
+                    path: life.path().to_string(),
+                    source: life
+                        .take_exit()
+                        .unwrap_or(ExitReason::Killed)
+                        .into_start_error(),
+                }),
+            });
+        }
+        for caller in flight.ended {
+            _ = caller.send(Ok(()));
+        }
     }
 
     /// It was killed, or has ended: it gets the grace of those, and is stuck then.
@@ -409,45 +547,49 @@ impl Driver<'_> {
             let life = self.slots[key.child].life.as_ref();
             return self.give_up_on(life.filter(|_| self.is_there(key))?);
         }
-        let InFlight {
+        if let Some(&Reverse((until, child, number))) = self.waits.peek()
+            && until <= now
+        {
+            self.waits.pop();
+            return Some(Event::Retry(Key { child, number }));
+        }
+        let id = self.flights.take_due(now)?;
+        let Flight {
             child,
             stage,
             shortened,
-            deadline,
             ..
-        } = *self.in_flight.as_ref()?;
-        if deadline.is_none_or(|deadline| deadline > now) {
-            return None;
-        }
-        let life = self.slots[child].life.as_ref()?;
+        } = *self.flights.get(id)?;
+        let life = self.slots[child].life.clone()?;
         match stage {
             Stage::Starting => {
                 let deadline = life.start_deadline();
                 if deadline.is_none_or(|deadline| deadline > now) {
                     // It has made progress.
-                    self.wait_for(child, Stage::Starting, now, deadline);
+                    self.flights.enter(id, Stage::Starting, deadline);
                 } else {
                     life.fail_start();
                     let grace = life.options().cancel_grace;
-                    self.ask(child, StopCause::Terminated, grace, now);
+                    self.ask(child, &life, StopCause::Terminated, grace);
                 }
                 None
             }
             Stage::Asked => {
                 life.emit(EventKind::Killing { shortened });
-                self.kill(child, now);
+                self.kill(child);
                 None
             }
             Stage::Killed => {
-                self.in_flight = None;
-                self.give_up_on(life)
+                self.slots[child].flight = None;
+                self.flights.close(id);
+                self.give_up_on(&life)
             }
         }
     }
 
     /// Whether this incarnation is not gone.
     fn is_there(&self, key: Key) -> bool {
-        let Slot { life, task } = &self.slots[key.child];
+        let Slot { life, task, .. } = &self.slots[key.child];
         task.is_some() && life.as_ref().is_some_and(|life| life.key() == key)
     }
 
@@ -458,16 +600,17 @@ impl Driver<'_> {
         }
         let after = life.tree().abort_grace;
         life.emit(EventKind::Stuck { after });
-        self.show(life.child(), ChildState::Stuck);
+        life.show(ChildState::Stuck, self.at);
         Some(Event::Stuck(life.key()))
     }
 
     // ------------------------------------------------------------------ small things
 
-    /// Why children stop now.
+    /// Why children stop now that nobody calls for it.
     fn cause(&self) -> StopCause {
         match self.own.stop_cause() {
             Some(cause) => cause,
+            None if self.stop.is_some() => StopCause::Terminated,
             // The process goes: whoever uses it needs to be told, as at any shutdown.
             None if self.ending && self.own.is_root() => StopCause::Shutdown,
             None if self.ending => StopCause::Terminated,
@@ -475,21 +618,24 @@ impl Driver<'_> {
         }
     }
 
-    /// Waits for `child`, the one in flight.
-    fn wait_for(&mut self, child: Index, stage: Stage, now: Instant, deadline: Option<Instant>) {
-        let before = self.in_flight.take().filter(|it| it.child == child);
-        self.in_flight = Some(InFlight {
-            child,
-            stage,
-            stop: before.as_ref().is_some_and(|it| it.stop),
-            shortened: before.as_ref().is_some_and(|it| it.shortened),
-            since: before.map_or(now, |it| it.since),
-            deadline,
-        });
+    fn flight(&mut self, child: Index) -> Option<&mut Flight> {
+        self.flights.get_mut(self.slots[child].flight?)
     }
 
-    fn show(&self, child: Index, state: ChildState) {
-        self.scope.set(child, state, self.at);
+    /// Waits for `child`, from now on or for something else than before.
+    fn wait_for(&mut self, child: Index, stage: Stage, deadline: Option<Instant>) {
+        let slot = &mut self.slots[child];
+        let id = *slot
+            .flight
+            .get_or_insert_with(|| self.flights.open(Flight::new(child, self.now)));
+        self.flights.enter(id, stage, deadline);
+    }
+
+    /// What a child is called in other calls.
+    fn child_ref(&self, life: &Incarnation) -> ChildRef {
+        let Key { child, number } = life.key();
+        let number = number.wrapping_sub(life.restarts().into());
+        ChildRef::new(&self.scope, Key { child, number })
     }
 
     fn look_at_the_clock(&mut self) {
@@ -497,8 +643,8 @@ impl Driver<'_> {
         self.at = self.now - self.own.tree().began;
     }
 
-    fn path(&self, child: Index) -> Path<'_> {
-        Path::below(&self.own, self.scope.specs[child].id())
+    fn path<'a>(&'a self, life: &'a Incarnation) -> Path<'a> {
+        Path::below(&self.own, life.id())
     }
 }
 
@@ -511,10 +657,16 @@ impl Drop for Driver<'_> {
                 task.abort();
             }
         }
+        // Who still waits for an answer gets none.
+        self.scope.inbox.close();
     }
 }
 
+mod calls;
 mod telling;
+
+use self::calls::ById;
+use crate::call::Call;
 
 #[cfg(test)]
 mod tests;

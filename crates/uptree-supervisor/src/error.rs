@@ -79,11 +79,8 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub(crate) fn new(path: &str, source: BoxError) -> Self {
-        Self {
-            path: path.into(),
-            source,
-        }
+    pub(crate) fn new(path: String, source: BoxError) -> Self {
+        Self { path, source }
     }
 
     /// The child's place in the tree.
@@ -94,6 +91,33 @@ impl Fault {
     /// What is wrong.
     pub fn error(&self) -> &(dyn Error + 'static) {
         &*self.source
+    }
+}
+
+/// What is wrong with a list of children.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListError {
+    /// Two children have the same id (OTP's `duplicate_child_name`).
+    #[error("two of its children are called {0}")]
+    DuplicateId(String),
+    /// A child is significant where that cannot be (OTP's `bad_combination`).
+    #[error("its child {0} is significant, and cannot be")]
+    BadCombination(String),
+}
+
+impl ListError {
+    /// The error, with what to do about it.
+    pub(crate) fn with_remedy(self) -> BoxError {
+        let remedy = match self {
+            Self::DuplicateId(_) => {
+                "list it once, or give one of them another id with `.with_id(…)`"
+            }
+            Self::BadCombination(_) => {
+                "its supervisor needs an `.auto_shutdown(…)`, and it must not be permanent"
+            }
+        };
+        help(self, remedy)
     }
 }
 
@@ -127,6 +151,11 @@ pub fn help(error: impl Into<BoxError>, remedy: impl Into<Cow<'static, str>>) ->
 }
 
 impl Help {
+    /// The error itself.
+    pub fn error(&self) -> &(dyn Error + 'static) {
+        &*self.error
+    }
+
     /// What to do.
     pub fn remedy(&self) -> &str {
         &self.remedy

@@ -28,7 +28,7 @@ impl Event<'_> {
 
     /// How often the child had been started before.
     pub fn incarnation(&self) -> u64 {
-        self.life.number()
+        self.life.restarts().into()
     }
 
     /// Whether it is the root of its tree.
@@ -77,6 +77,13 @@ pub enum EventKind<'a> {
         /// How many more restarts its supervisor allows now.
         left: usize,
     },
+    /// Its restart waits so long first.
+    BackingOff {
+        /// How long, with its jitter.
+        delay: Duration,
+    },
+    /// It is significant, and its end ends its supervisor.
+    AutoShutdown,
     /// Its restart is one more than its supervisor allows: OTP's `reached_max_restart_intensity`.
     MaxIntensity,
     /// This supervisor begins to end, though nobody asked it to.
@@ -134,6 +141,8 @@ impl Observer for Log {
             EventKind::Terminated(reason) => log!(error, %reason, "terminated"),
             EventKind::LeftDown(reason) => log!(info, %reason, "ended, and stays down"),
             EventKind::Restarting { left } => log!(warn, restarts_left = left, "restarting"),
+            EventKind::BackingOff { delay } => log!(info, delay = ?delay, "waits to be restarted"),
+            EventKind::AutoShutdown => log!(info, "significant: its supervisor ends with it"),
             EventKind::MaxIntensity => log!(error, "failed too often: its supervisor gives up"),
             EventKind::Ending => log!(warn, "ending"),
             EventKind::Stopping(cause) => log!(debug, ?cause, "stopping"),

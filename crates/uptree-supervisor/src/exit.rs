@@ -36,7 +36,10 @@ impl ExitReason {
     pub(crate) fn of_error(error: BoxError) -> Self {
         match error.downcast::<Stop>() {
             Ok(stop) => Self::Stop(*stop),
-            Err(error) => Self::Error(error),
+            Err(error) => match error.downcast::<ExitWith>() {
+                Ok(exit) => exit.0,
+                Err(error) => Self::Error(error),
+            },
         }
     }
 
@@ -134,6 +137,14 @@ impl Error for Stop {
         self.0.source()
     }
 }
+
+/// As a child's error: it ends with exactly this reason.
+///
+/// For tests of supervisors: a child cannot say by itself that it was killed, or that it stopped
+/// as it was asked when it was not.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ExitWith(pub ExitReason);
 
 /// Accepted work that is lost when the process ends: what [`Child::lost`](crate::Child::lost) tells.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

@@ -1,21 +1,22 @@
-//! Where the incarnations of one supervisor report to it.
+//! Where the incarnations of one supervisor report to it, and where it is called.
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
 use crate::incarnation::Report;
 
-/// A queue with many senders and one receiver.
+/// A queue with many senders and one receiver: OTP's mailbox.
 ///
 /// A channel of tokio's would do, and costs several times as much: it is made for many messages
 /// on the way at once, here there is mostly one.
 #[derive(Default)]
 pub(crate) struct Inbox {
-    // Unbounded in name only: an incarnation reports at most that it is ready, that a task of it
-    // failed and that it is gone, and a child has one incarnation at a time.
+    // Incarnations report at most that they are ready, that a task of theirs failed, that they
+    // linger and that they are gone; and a call waits for its answer. So it is bounded by those
+    // who are there to write.
     queue: Mutex<Queue>,
 }
 
@@ -24,13 +25,22 @@ struct Queue {
     reports: VecDeque<Report>,
     /// The receiver's, while it waits.
     receiver: Option<Waker>,
+    /// Nobody reads it any more.
+    closed: bool,
+    /// Nobody reads it for now: for tests.
+    paused: bool,
 }
 
 impl Inbox {
-    /// Adds a report; nobody reads it once the supervisor has ended, and nobody needs to.
+    /// Adds a report. It is dropped if the supervisor has ended: nobody needs it then, and a call
+    /// is answered by that.
     pub(crate) fn send(&self, report: Report) {
         let receiver = {
-            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut queue = self.queue();
+            if queue.closed {
+                drop(queue);
+                return drop(report);
+            }
             queue.reports.push_back(report);
             queue.receiver.take()
         };
@@ -41,11 +51,40 @@ impl Inbox {
 
     /// The next report, in the order in which they were sent.
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Report> {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(report) = queue.reports.pop_front() {
+        let mut queue = self.queue();
+        if !queue.paused
+            && let Some(report) = queue.reports.pop_front()
+        {
             return Poll::Ready(report);
         }
         queue.receiver = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// Drops what is there and what will come.
+    pub(crate) fn close(&self) {
+        let reports = {
+            let mut queue = self.queue();
+            queue.closed = true;
+            std::mem::take(&mut queue.reports)
+        };
+        drop(reports);
+    }
+
+    /// Stops or resumes the reading.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn pause(&self, paused: bool) {
+        let receiver = {
+            let mut queue = self.queue();
+            queue.paused = paused;
+            queue.receiver.take()
+        };
+        if let Some(receiver) = receiver {
+            receiver.wake();
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,8 +11,8 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicU32, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -22,11 +22,11 @@ use tokio::{
     task::{AbortHandle, JoinHandle},
     time::Instant,
 };
-use uptree_core::{Incarnation as Key, Index};
+use uptree_core::Incarnation as Key;
 
 use crate::{
-    BoxError, Event, EventKind, ExitReason, Options, Result, StartError, scope::Scope,
-    state::TreeState,
+    BoxError, ChildSpec, ChildState, Event, EventKind, ExitReason, Options, Result, Snapshot,
+    StartError, call::Call, control::Info, scope::Scope, state::TreeState,
 };
 
 /// Why a child is to stop, handed down the tree.
@@ -40,8 +40,7 @@ pub enum StopCause {
     Terminated,
 }
 
-/// What an incarnation says to its supervisor.
-#[derive(Clone, Copy, Debug)]
+/// What is said to a supervisor.
 pub(crate) enum Report {
     /// It is ready.
     Ready(Key),
@@ -55,6 +54,10 @@ pub(crate) enum Report {
         /// It said that its work is done.
         done: bool,
     },
+    /// Its restart is tried again now that everything before has been looked at.
+    Retry(Key),
+    /// Somebody calls.
+    Call(Call),
 }
 
 const READY: u8 = 1;
@@ -71,14 +74,39 @@ const CAUSES: [StopCause; 3] = [
 ];
 
 /// What an incarnation, its tasks and its supervisor share.
+///
+/// Times in it are in nanoseconds since the tree began.
 pub(crate) struct Incarnation {
     scope: Arc<Scope>,
+    spec: ChildSpec,
     key: Key,
-    bits: AtomicU8,
+    /// Its child's place in the start order, as a number that is never used again.
+    place: u64,
+    /// When it was started.
+    started: u64,
+    /// The state in the lowest bits, and above them since when: written by its supervisor alone,
+    /// read by anybody, without a lock.
+    state: AtomicU64,
+    /// When it is killed if it is still there, plus 1; 0 if that is not known, or never.
+    stop_deadline: AtomicU64,
     /// Its own future, its tasks, and the incarnations below it.
     alive: AtomicU32,
+    /// How often its child was started before.
+    restarts: u32,
+    bits: AtomicU8,
     rest: Mutex<Rest>,
 }
+
+const STATE_BITS: u32 = 3;
+const STATES: [ChildState; 7] = [
+    ChildState::Down,
+    ChildState::Starting,
+    ChildState::Running,
+    ChildState::Ignored,
+    ChildState::Stopping,
+    ChildState::Stuck,
+    ChildState::BackingOff,
+];
 
 #[derive(Default)]
 struct Rest {
@@ -93,6 +121,10 @@ struct Rest {
 struct Extra {
     progress: Option<Instant>,
     attempt: Option<BoxError>,
+    /// For whoever called for the start.
+    info: Option<Info>,
+    /// What is below it, if it is a supervisor.
+    below: Weak<Scope>,
     tasks: HashMap<u64, Option<AbortHandle>>,
     tasks_ever: u64,
     waiters: HashMap<u64, Waker>,
@@ -100,20 +132,35 @@ struct Extra {
 }
 
 impl Incarnation {
-    pub(crate) fn new(scope: &Arc<Scope>, key: Key) -> Arc<Self> {
+    /// An incarnation that starts at `at`; `place` and `restarts` are its child's.
+    pub(crate) fn new(
+        scope: &Arc<Scope>,
+        spec: ChildSpec,
+        key: Key,
+        place: u64,
+        restarts: u32,
+        at: Duration,
+    ) -> Arc<Self> {
         if let Some(owner) = &scope.owner {
             owner.alive.fetch_add(1, Ordering::Relaxed);
         }
+        let started = nanos(at);
         Arc::new(Self {
             scope: scope.clone(),
+            spec,
             key,
-            bits: AtomicU8::new(0),
+            place,
+            started,
+            state: AtomicU64::new(packed(ChildState::Starting, started)),
+            stop_deadline: AtomicU64::new(0),
             alive: AtomicU32::new(1),
+            restarts,
+            bits: AtomicU8::new(0),
             rest: Mutex::default(),
         })
     }
 
-    pub(crate) fn scope(&self) -> &Scope {
+    pub(crate) fn scope(&self) -> &Arc<Scope> {
         &self.scope
     }
 
@@ -121,29 +168,33 @@ impl Incarnation {
         &self.scope.tree
     }
 
-    pub(crate) fn child(&self) -> Index {
-        self.key.child
-    }
-
-    pub(crate) fn number(&self) -> u64 {
-        self.key.number
-    }
-
     pub(crate) fn key(&self) -> Key {
         self.key
     }
 
+    pub(crate) fn place(&self) -> u64 {
+        self.place
+    }
+
+    pub(crate) fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
     /// Counted from when the tree began.
     pub(crate) fn started(&self) -> Duration {
-        self.scope.started(self.key.child)
+        Duration::from_nanos(self.started)
+    }
+
+    pub(crate) fn spec(&self) -> &ChildSpec {
+        &self.spec
     }
 
     pub(crate) fn id(&self) -> &str {
-        self.scope.specs[self.key.child].id()
+        self.spec.id()
     }
 
     pub(crate) fn options(&self) -> &Options {
-        self.scope.specs[self.key.child].options()
+        self.spec.options()
     }
 
     pub(crate) fn is_root(&self) -> bool {
@@ -168,6 +219,36 @@ impl Incarnation {
 
     fn has(&self, bit: u8) -> bool {
         self.bits.load(Ordering::Acquire) & bit != 0
+    }
+
+    // ------------------------------------------------------------------ what is shown of it
+
+    /// Publishes that it is in `state` since `since`.
+    pub(crate) fn show(&self, state: ChildState, since: Duration) {
+        self.state
+            .store(packed(state, nanos(since)), Ordering::Release);
+    }
+
+    /// It is a supervisor, and this is what is below it.
+    pub(crate) fn keep_below(&self, below: &Arc<Scope>) {
+        self.rest().extra().below = Arc::downgrade(below);
+    }
+
+    /// It and what is below it, as they are now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let state = self.state.load(Ordering::Acquire);
+        let code = usize::try_from(state & ((1 << STATE_BITS) - 1)).unwrap_or_default();
+        let since = Duration::from_nanos(state >> STATE_BITS);
+        let below = self.rest().extra.as_ref().map(|extra| extra.below.clone());
+        let below = below.and_then(|below| below.upgrade());
+        Snapshot {
+            id: self.id().to_owned(),
+            child_type: self.spec.child_type(),
+            state: STATES[code],
+            age: self.scope.now().saturating_sub(since),
+            incarnation: self.restarts.into(),
+            children: below.map(|below| below.snapshots()).unwrap_or_default(),
+        }
     }
 
     // ------------------------------------------------------------------ the child's words
@@ -198,6 +279,14 @@ impl Incarnation {
     pub(crate) fn attempt_failed(&self, error: BoxError) {
         self.emit(EventKind::AttemptFailed(&*error));
         self.rest().extra().attempt = Some(error);
+    }
+
+    pub(crate) fn keep_info(&self, info: Info) {
+        self.rest().extra().info = Some(info);
+    }
+
+    pub(crate) fn take_info(&self) -> Option<Info> {
+        self.rest().extra.as_mut()?.info.take()
     }
 
     /// Says a word to the supervisor; nobody listens once it has ended, and nobody needs to.
@@ -265,7 +354,9 @@ impl Incarnation {
 
     /// Sets when its stop is to be over; the first word counts.
     pub(crate) fn limit_stop(&self, deadline: Instant) {
-        self.scope.limit_stop(self.key.child, deadline);
+        let deadline = nanos(deadline - self.tree().began).saturating_add(1);
+        let unset = &self.stop_deadline;
+        _ = unset.compare_exchange(0, deadline, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     pub(crate) fn stop_cause(&self) -> Option<StopCause> {
@@ -274,7 +365,9 @@ impl Incarnation {
     }
 
     pub(crate) fn stop_deadline(&self) -> Option<Instant> {
-        self.scope.stop_deadline(self.key.child)
+        let deadline = self.stop_deadline.load(Ordering::Relaxed);
+        let since = Duration::from_nanos(deadline.checked_sub(1)?);
+        Some(self.tree().began + since)
     }
 
     pub(crate) fn stopping(&self) -> Stopping<'_> {
@@ -394,6 +487,15 @@ impl Incarnation {
     }
 }
 
+fn packed(state: ChildState, since: u64) -> u64 {
+    since << STATE_BITS | state as u64
+}
+
+/// Five centuries fit; a deadline beyond them is as good as the last of them.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl Rest {
     fn extra(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
@@ -403,7 +505,7 @@ impl Rest {
 impl fmt::Debug for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path().to_string();
-        write!(f, "Incarnation({path} #{})", self.key.number)
+        write!(f, "Incarnation({path} #{})", self.restarts)
     }
 }
 

@@ -30,14 +30,21 @@
 //! ```
 
 mod budget;
+mod call;
 mod child;
+mod control;
 mod driver;
+mod dynamic;
 mod error;
 mod event;
 mod exit;
+mod flight;
 mod function;
 mod inbox;
 mod incarnation;
+mod machine;
+#[cfg(any(test, feature = "test-util"))]
+mod pause;
 mod scope;
 mod slot;
 mod spec;
@@ -47,11 +54,15 @@ mod task;
 mod tree;
 
 pub use child::{Child, Context, Starting};
-pub use error::{Fault, Help, StartError, TreeError, help};
+pub use control::{ChildInfo, ChildRef, ControlError, Started};
+pub use dynamic::DynamicSupervisor;
+pub use error::{Fault, Help, ListError, StartError, TreeError, help};
 pub use event::{Event, EventKind, Log, Observer};
-pub use exit::{ExitReason, Lost, Stop};
+pub use exit::{ExitReason, ExitWith, Lost, Stop};
 pub use function::{FnChild, once, service, worker};
 pub use incarnation::StopCause;
+#[cfg(any(test, feature = "test-util"))]
+pub use pause::Pause;
 pub use scope::{ChildState, Snapshot};
 pub use slot::{AlreadyPublished, Published, Slot, Unavailable};
 pub use spec::{ChildSpec, IntoChild, Options};
@@ -59,7 +70,9 @@ pub use state::TreeOptions;
 pub use supervisor::Supervisor;
 pub use task::{ChildPath, current};
 pub use tree::{Stopper, Tree};
-pub use uptree_core::{ChildType, Restart, Shutdown, Strategy};
+pub use uptree_core::{
+    AutoShutdown, Backoff, ChildType, Counts, Restart, Shutdown, Status, Strategy,
+};
 
 /// Any error: what a child may fail with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

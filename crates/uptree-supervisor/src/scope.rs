@@ -1,16 +1,11 @@
 //! One incarnation of a supervisor, as its children and its onlookers see it.
 
 use std::{
-    collections::HashMap,
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::time::Instant;
 use uptree_core::{ChildType, Index};
 
 use crate::{ChildSpec, inbox::Inbox, incarnation::Incarnation, state::TreeState};
@@ -20,59 +15,46 @@ pub(crate) struct Scope {
     pub(crate) tree: Arc<TreeState>,
     /// The supervisor's own incarnation; `None` above the root.
     pub(crate) owner: Option<Arc<Incarnation>>,
-    pub(crate) specs: Arc<Vec<ChildSpec>>,
     pub(crate) inbox: Inbox,
-    children: Vec<Shown>,
-    /// What is below those that are supervisors.
-    below: Mutex<HashMap<Index, Weak<Scope>>>,
+    /// A child in each slot. Written by the supervisor, when an incarnation starts or a child is
+    /// forgotten; read by whoever looks on.
+    entries: Mutex<Vec<Entry>>,
 }
 
-/// What is shown of a child: written by its supervisor alone, read by anybody, without a lock.
-/// Times are in nanoseconds since the tree began.
-#[derive(Default)]
-struct Shown {
-    /// The state in the lowest bits, and above them since when.
-    state: AtomicU64,
-    incarnation: AtomicU64,
-    /// When this incarnation was started.
-    started: AtomicU64,
-    /// When it is killed if it is still there, plus 1; 0 if that is not known, or never.
-    stop_deadline: AtomicU64,
+/// Who is in a slot.
+#[derive(Clone)]
+pub(crate) enum Entry {
+    /// Nobody.
+    Free,
+    /// A child that was never started.
+    Listed(ChildSpec),
+    /// The latest incarnation of a child.
+    Started(Arc<Incarnation>),
 }
 
-const STATE_BITS: u32 = 3;
-const STATES: [ChildState; 6] = [
-    ChildState::Down,
-    ChildState::Starting,
-    ChildState::Running,
-    ChildState::Ignored,
-    ChildState::Stopping,
-    ChildState::Stuck,
-];
+impl Entry {
+    pub(crate) fn spec(&self) -> Option<&ChildSpec> {
+        match self {
+            Self::Free => None,
+            Self::Listed(spec) => Some(spec),
+            Self::Started(life) => Some(life.spec()),
+        }
+    }
+}
 
 impl Scope {
     pub(crate) fn new(
         tree: Arc<TreeState>,
         owner: Option<Arc<Incarnation>>,
-        specs: Arc<Vec<ChildSpec>>,
+        children: &[ChildSpec],
     ) -> Arc<Self> {
-        let now = tree.began.elapsed();
-        let scope = Arc::new(Self {
+        let entries = children.iter().cloned().map(Entry::Listed).collect();
+        Arc::new(Self {
             tree,
             owner,
-            children: specs.iter().map(|_| Shown::default()).collect(),
-            specs,
             inbox: Inbox::default(),
-            below: Mutex::default(),
-        });
-        for child in 0..scope.children.len() {
-            scope.set(child, ChildState::Down, now);
-        }
-        if let Some(owner) = &scope.owner {
-            let below = Arc::downgrade(&scope);
-            owner.scope().below().insert(owner.child(), below);
-        }
-        scope
+            entries: Mutex::new(entries),
+        })
     }
 
     /// The time since the tree began.
@@ -80,69 +62,32 @@ impl Scope {
         self.tree.began.elapsed()
     }
 
-    /// Publishes that an incarnation of `child` starts.
-    pub(crate) fn start(&self, child: Index, incarnation: u64, now: Duration) {
-        let shown = &self.children[child];
-        shown.incarnation.store(incarnation, Ordering::Relaxed);
-        shown.started.store(nanos(now), Ordering::Relaxed);
-        shown.stop_deadline.store(0, Ordering::Relaxed);
-        self.set(child, ChildState::Starting, now);
+    pub(crate) fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Publishes that `child` is in `state` since `since`.
-    pub(crate) fn set(&self, child: Index, state: ChildState, since: Duration) {
-        let state = nanos(since) << STATE_BITS | state as u64;
-        self.children[child].state.store(state, Ordering::Release);
+    /// The child in a slot.
+    pub(crate) fn spec(&self, slot: Index) -> Option<ChildSpec> {
+        self.entries().get(slot)?.spec().cloned()
     }
 
-    /// When the incarnation of `child` was started.
-    pub(crate) fn started(&self, child: Index) -> Duration {
-        Duration::from_nanos(self.children[child].started.load(Ordering::Relaxed))
-    }
-
-    /// Sets when the stop of `child` is to be over; the first word counts.
-    pub(crate) fn limit_stop(&self, child: Index, deadline: Instant) {
-        let deadline = nanos(deadline - self.tree.began).saturating_add(1);
-        let shown = &self.children[child].stop_deadline;
-        _ = shown.compare_exchange(0, deadline, Ordering::Relaxed, Ordering::Relaxed);
-    }
-
-    pub(crate) fn stop_deadline(&self, child: Index) -> Option<Instant> {
-        let deadline = self.children[child].stop_deadline.load(Ordering::Relaxed);
-        let since = Duration::from_nanos(deadline.checked_sub(1)?);
-        Some(self.tree.began + since)
-    }
-
-    /// The child and what is below it, as they are now.
-    pub(crate) fn snapshot_of(&self, child: Index) -> Snapshot {
-        let spec = &self.specs[child];
-        let shown = &self.children[child];
-        let state = shown.state.load(Ordering::Acquire);
-        let code = state & ((1 << STATE_BITS) - 1);
-        let since = Duration::from_nanos(state >> STATE_BITS);
-        let below = self.below().get(&child).and_then(Weak::upgrade);
-        let below = below.iter().flat_map(|scope| {
-            let children = 0..scope.specs.len();
-            children.map(|child| scope.snapshot_of(child))
+    /// What is shown of every child, in start order.
+    pub(crate) fn snapshots(&self) -> Vec<Snapshot> {
+        // Under no lock: those below have locks of their own.
+        let entries = self.entries().clone();
+        let mut children: Vec<_> = entries.iter().enumerate().collect();
+        children.sort_by_key(|&(slot, entry)| match entry {
+            Entry::Started(life) => life.place(),
+            // Where some have not been started yet, no slot has been used twice.
+            Entry::Listed(_) | Entry::Free => slot as u64,
         });
-        Snapshot {
-            id: spec.id().to_owned(),
-            child_type: spec.child_type(),
-            state: STATES[usize::try_from(code).unwrap_or_default()],
-            age: self.now().saturating_sub(since),
-            incarnation: shown.incarnation.load(Ordering::Relaxed),
-            children: below.collect(),
-        }
+        let shown = |(_, entry): (usize, &Entry)| match entry {
+            Entry::Free => None,
+            Entry::Listed(spec) => Some(Snapshot::unstarted(spec, self.now())),
+            Entry::Started(life) => Some(life.snapshot()),
+        };
+        children.into_iter().filter_map(shown).collect()
     }
-
-    fn below(&self) -> MutexGuard<'_, HashMap<Index, Weak<Scope>>> {
-        self.below.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Five centuries fit; a deadline beyond them is as good as the last of them.
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Debug for Scope {
@@ -167,6 +112,8 @@ pub enum ChildState {
     Stopping,
     /// It was killed and is still there.
     Stuck,
+    /// It failed, and its restart waits for its backoff.
+    BackingOff,
 }
 
 impl fmt::Display for ChildState {
@@ -178,6 +125,7 @@ impl fmt::Display for ChildState {
             Self::Ignored => "done",
             Self::Stopping => "stopping",
             Self::Stuck => "stuck",
+            Self::BackingOff => "backing off",
         })
     }
 }
@@ -201,6 +149,17 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    fn unstarted(spec: &ChildSpec, age: Duration) -> Self {
+        Self {
+            id: spec.id().to_owned(),
+            child_type: spec.child_type(),
+            state: ChildState::Down,
+            age,
+            incarnation: 0,
+            children: Vec::new(),
+        }
+    }
+
     /// The paths of the workers that are not down, with their state and its age.
     pub fn up(&self) -> Vec<(String, ChildState, Duration)> {
         let mut up = Vec::new();
@@ -209,7 +168,10 @@ impl Snapshot {
     }
 
     fn up_below(&self, above: &str, up: &mut Vec<(String, ChildState, Duration)>) {
-        if matches!(self.state, ChildState::Down | ChildState::Ignored) {
+        if matches!(
+            self.state,
+            ChildState::Down | ChildState::Ignored | ChildState::BackingOff
+        ) {
             return;
         }
         let path = format!("{above}{}", self.id);

@@ -2,9 +2,8 @@
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
-use rustc_hash::{FxBuildHasher, FxHashSet};
 use tokio::task::JoinHandle;
-use uptree_core::{ChildType, Restart, Shutdown, Spec};
+use uptree_core::{Backoff, ChildType, Restart, Shutdown, Spec};
 
 use crate::{BoxError, Child, Fault, Lost, incarnation::Incarnation, task};
 
@@ -23,6 +22,11 @@ pub struct Options {
     /// How long a start that is called off has to clean up. Defaults to zero: it is dropped at
     /// once. [`Duration::MAX`] is for ever.
     pub cancel_grace: Duration,
+    /// Whether its end can end its supervisor. Defaults to false.
+    pub significant: bool,
+    /// How its restarts are spaced. Defaults to `None`: as its supervisor says. Boxed, as few
+    /// children have one.
+    pub backoff: Option<Box<Backoff>>,
 }
 
 impl Options {
@@ -49,39 +53,45 @@ impl Options {
         self.cancel_grace = grace;
         self
     }
+
+    /// Sets [`significant`](Self#structfield.significant).
+    pub fn significant(mut self, significant: bool) -> Self {
+        self.significant = significant;
+        self
+    }
+
+    /// Sets [`backoff`](Self#structfield.backoff).
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = Some(Box::new(backoff));
+        self
+    }
 }
 
-/// A child with its id and its options: what a supervisor's list consists of.
+/// A child with its id and its options: what a supervisor's list consists of. Cheap to clone.
 #[derive(Clone)]
 #[must_use = "a child spec does nothing until it is put in a list"]
-pub struct ChildSpec {
-    id: Cow<'static, str>,
-    options: Options,
-    child: Arc<dyn Spawn>,
-}
+pub struct ChildSpec(Arc<dyn Spawn>);
 
 impl ChildSpec {
     pub(crate) fn named<C: Child>(id: Cow<'static, str>, child: C) -> Self {
-        Self {
-            id,
-            options: child.defaults(Options::default()),
-            child: Arc::new(child),
-        }
+        let options = child.defaults(Options::default());
+        let head = Head { id, options };
+        Self(Arc::new(Kept { head, child }))
     }
 
     /// The child's name among its siblings.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.0.head().id
     }
 
     /// How it is supervised.
     pub fn options(&self) -> &Options {
-        &self.options
+        &self.0.head().options
     }
 
     /// The children of a supervisor; `None` for a worker.
     pub fn children(&self) -> Option<&[ChildSpec]> {
-        self.child.children()
+        self.0.children()
     }
 
     /// Whether it is a worker or a supervisor.
@@ -92,29 +102,31 @@ impl ChildSpec {
         }
     }
 
-    /// The longest that its orderly stop takes: for a supervisor the sum over its children, who
-    /// stop one after the other. `None` if there is no limit.
+    /// The longest that its orderly stop takes, see
+    /// [`Child::stop_budget`]. `None` if there is no limit.
     pub fn stop_budget(&self) -> Option<Duration> {
-        let own = match self.options.shutdown {
+        let Options {
+            shutdown,
+            cancel_grace,
+            ..
+        } = *self.options();
+        let own = match shutdown {
             Shutdown::BrutalKill => Some(Duration::ZERO),
             Shutdown::Timeout(limit) => Some(limit),
             Shutdown::Infinity => None,
         };
-        let Some(children) = self.children() else {
+        if self.children().is_none() {
             // It is either starting or running: the longer of the two.
-            return own.map(|own| own.max(self.options.cancel_grace));
-        };
-        let below = children.iter().try_fold(Duration::ZERO, |sum, child| {
-            sum.checked_add(child.stop_budget()?)
-        });
-        match (own, below) {
+            return own.map(|own| own.max(cancel_grace));
+        }
+        match (own, self.0.stop_budget()) {
             (Some(own), Some(below)) => Some(own.min(below)),
             (own, below) => own.or(below),
         }
     }
 
     /// Everything that is wrong with this child and those below it, found without starting any:
-    /// errors that constructors kept, and ids that two siblings share.
+    /// errors that constructors kept, and lists that cannot be started.
     pub fn check(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         self.check_below(None, &mut faults);
@@ -124,45 +136,55 @@ impl ChildSpec {
     fn check_below(&self, above: Option<&Place<'_>>, faults: &mut Vec<Fault>) {
         let id = self.id();
         let place = Place { above, id };
-        let own = self.child.check().into_iter();
-        faults.extend(own.map(|error| Fault::new(&place.to_string(), error)));
-        let children = self.children().unwrap_or_default();
-        let mut ids = FxHashSet::with_capacity_and_hasher(children.len(), FxBuildHasher);
-        for child in children {
-            if !ids.insert(child.id()) {
-                let error = BoxError::from("two siblings have this id");
-                let remedy = "list it once, or give one of them another id with `.with_id(…)`";
-                let (above, id) = (Some(&place), child.id());
-                let path = Place { above, id }.to_string();
-                faults.push(Fault::new(&path, crate::help(error, remedy)));
-            }
+        let own = self.check_own().into_iter();
+        faults.extend(own.map(|error| Fault::new(place.to_string(), error)));
+        for child in self.children().unwrap_or_default() {
             child.check_below(Some(&place), faults);
         }
     }
 
+    /// What is wrong with this child itself.
+    pub(crate) fn check_own(&self) -> Vec<BoxError> {
+        self.0.check()
+    }
+
     /// The accepted work that this child and those below it still hold, each with its path.
     pub fn lost(&self) -> Vec<(String, Lost)> {
-        let own = self.child.lost();
+        let own = self.0.lost();
         let mut all: Vec<_> = own
-            .map(|lost| (self.id.to_string(), lost))
+            .map(|lost| (self.id().to_owned(), lost))
             .into_iter()
             .collect();
         for child in self.children().unwrap_or_default() {
             let below = child.lost().into_iter();
-            all.extend(below.map(|(path, lost)| (format!("{}/{path}", self.id), lost)));
+            all.extend(below.map(|(path, lost)| (format!("{}/{path}", self.id()), lost)));
         }
         all
     }
 
     pub(crate) fn core(&self) -> Spec {
+        let options = self.options();
         Spec {
-            restart: self.options.restart,
-            shutdown: self.options.shutdown,
+            restart: options.restart,
+            shutdown: options.shutdown,
+            significant: options.significant,
+            child_type: self.child_type(),
         }
     }
 
     pub(crate) fn spawn(&self, life: &Arc<Incarnation>) -> JoinHandle<()> {
-        self.child.clone().spawn(life.clone())
+        self.0.clone().spawn(life.clone())
+    }
+
+    /// Changes what the list says of it. Of a spec that has clones only this one changes.
+    fn change(mut self, change: impl FnOnce(&mut Head)) -> Self {
+        if let Some(unshared) = Arc::get_mut(&mut self.0) {
+            change(unshared.head_mut());
+            return self;
+        }
+        let mut head = self.0.head().clone();
+        change(&mut head);
+        Self(Arc::new(Changed { head, spec: self }))
     }
 }
 
@@ -184,36 +206,100 @@ impl fmt::Display for Place<'_> {
 impl fmt::Debug for ChildSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChildSpec")
-            .field("id", &self.id)
-            .field("options", &self.options)
+            .field("id", &self.id())
+            .field("options", self.options())
             .finish_non_exhaustive()
     }
 }
 
+/// What a list says of a child.
+#[derive(Clone)]
+struct Head {
+    id: Cow<'static, str>,
+    options: Options,
+}
+
 /// A child whose type is forgotten; its future is not: it is spawned as it is, in one allocation.
 trait Spawn: Send + Sync {
+    fn head(&self) -> &Head;
+    fn head_mut(&mut self) -> &mut Head;
     fn spawn(self: Arc<Self>, life: Arc<Incarnation>) -> JoinHandle<()>;
     fn check(&self) -> Vec<BoxError>;
     fn lost(&self) -> Option<Lost>;
     fn children(&self) -> Option<&[ChildSpec]>;
+    fn stop_budget(&self) -> Option<Duration>;
 }
 
-impl<C: Child> Spawn for C {
+/// A child and what the list says of it, in one allocation.
+struct Kept<C> {
+    head: Head,
+    child: C,
+}
+
+impl<C: Child> Spawn for Kept<C> {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn head_mut(&mut self) -> &mut Head {
+        &mut self.head
+    }
+
     fn spawn(self: Arc<Self>, life: Arc<Incarnation>) -> JoinHandle<()> {
         let cx = crate::Starting::new(life.clone());
-        task::spawn_root(life, async move { self.run(cx).await })
+        task::spawn_root(life, async move { self.child.run(cx).await })
     }
 
     fn check(&self) -> Vec<BoxError> {
-        Child::check(self)
+        self.child.check()
     }
 
     fn lost(&self) -> Option<Lost> {
-        Child::lost(self)
+        self.child.lost()
     }
 
     fn children(&self) -> Option<&[ChildSpec]> {
-        Child::children(self)
+        self.child.children()
+    }
+
+    fn stop_budget(&self) -> Option<Duration> {
+        self.child.stop_budget()
+    }
+}
+
+/// A clone of a spec of which a list says something else.
+struct Changed {
+    head: Head,
+    spec: ChildSpec,
+}
+
+impl Spawn for Changed {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn head_mut(&mut self) -> &mut Head {
+        &mut self.head
+    }
+
+    fn spawn(self: Arc<Self>, life: Arc<Incarnation>) -> JoinHandle<()> {
+        self.spec.0.clone().spawn(life)
+    }
+
+    fn check(&self) -> Vec<BoxError> {
+        self.spec.0.check()
+    }
+
+    fn lost(&self) -> Option<Lost> {
+        self.spec.0.lost()
+    }
+
+    fn children(&self) -> Option<&[ChildSpec]> {
+        self.spec.0.children()
+    }
+
+    fn stop_budget(&self) -> Option<Duration> {
+        self.spec.0.stop_budget()
     }
 }
 
@@ -245,9 +331,7 @@ pub trait IntoChild: Sized {
 
     /// Gives it another id. Defaults to [`Child::id`].
     fn with_id(self, id: impl Into<Cow<'static, str>>) -> ChildSpec {
-        let mut spec = self.into_child();
-        spec.id = id.into();
-        spec
+        self.into_child().change(|head| head.id = id.into())
     }
 
     /// Says when it is started again. Defaults to [`Restart::Permanent`].
@@ -271,11 +355,22 @@ pub trait IntoChild: Sized {
         self.with(|options| options.cancel_grace(grace))
     }
 
+    /// Lets its end end its supervisor, as that one's
+    /// [`auto_shutdown`](crate::Supervisor::auto_shutdown) says. It must not be permanent.
+    /// Defaults to not.
+    fn significant(self) -> ChildSpec {
+        self.with(|options| options.significant(true))
+    }
+
+    /// Says how its restarts are spaced. Defaults to what its supervisor says.
+    fn backoff(self, backoff: Backoff) -> ChildSpec {
+        self.with(|options| options.backoff(backoff))
+    }
+
     /// Changes its options.
     fn with(self, change: impl FnOnce(Options) -> Options) -> ChildSpec {
-        let mut spec = self.into_child();
-        spec.options = change(spec.options);
-        spec
+        let take = |head: &mut Head| head.options = change(std::mem::take(&mut head.options));
+        self.into_child().change(take)
     }
 }
 
@@ -288,5 +383,25 @@ impl IntoChild for ChildSpec {
 impl<C: Child> IntoChild for C {
     fn into_child(self) -> ChildSpec {
         ChildSpec::named(self.id(), self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Context, Result, worker};
+
+    async fn idle((): (), _cx: Context) -> Result {
+        Ok(())
+    }
+
+    #[test]
+    fn a_changed_clone_leaves_the_other_as_it_was() {
+        let first = worker("a", (), idle).restart(Restart::Transient);
+        let second = first.clone().with_id("b").significant();
+        assert_eq!((first.id(), second.id()), ("a", "b"));
+        assert!(!first.options().significant);
+        assert!(second.options().significant);
+        assert_eq!(second.options().restart, Restart::Transient);
     }
 }

@@ -175,8 +175,12 @@ fn enter<T>(mine: &mut Option<Arc<Incarnation>>, f: impl FnOnce() -> T) -> T {
 
 /// The child whose task is being polled on this thread, if any.
 pub fn current() -> Option<ChildPath> {
+    current_life().map(ChildPath)
+}
+
+pub(crate) fn current_life() -> Option<Arc<Incarnation>> {
     let current = CURRENT.try_with(|current| current.borrow().clone());
-    current.ok().flatten().map(ChildPath)
+    current.ok().flatten()
 }
 
 /// A child's place in the tree; shown as its path, such as `service/repo`.

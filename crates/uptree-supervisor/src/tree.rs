@@ -31,11 +31,10 @@ impl Tree {
     ///
     /// Outside a tokio runtime.
     pub fn spawn(root: ChildSpec, options: TreeOptions) -> Self {
-        let scope = Scope::new(TreeState::new(options), None, Arc::new(vec![root]));
-        let root = Incarnation::new(&scope, Key::first(0));
-        scope.start(0, 0, scope.now());
+        let scope = Scope::new(TreeState::new(options), None, &[]);
+        let root = Incarnation::new(&scope, root, Key::first(0), 0, 0, scope.now());
         root.emit(EventKind::Starting);
-        let task = scope.specs[0].spawn(&root);
+        let task = root.spec().spawn(&root);
         Self {
             root,
             task,
@@ -58,10 +57,9 @@ impl Tree {
         while !self.ended {
             match self.report().await {
                 Report::Ready(_) => {
-                    let scope = self.root.scope();
-                    let now = scope.now();
-                    scope.set(0, ChildState::Running, now);
-                    let took = now.saturating_sub(scope.started(0));
+                    let now = self.root.scope().now();
+                    self.root.show(ChildState::Running, now);
+                    let took = now.saturating_sub(self.root.started());
                     self.root.emit(EventKind::Ready { took });
                     return Ok(());
                 }
@@ -103,12 +101,11 @@ impl Tree {
                 self.task.abort();
                 None
             }
-            Report::Ready(_) | Report::Lingers(_) => None,
+            Report::Ready(_) | Report::Lingers(_) | Report::Retry(_) | Report::Call(_) => None,
         };
         if self.exit.is_some() {
             self.ended = true;
-            let scope = self.root.scope();
-            scope.set(0, ChildState::Down, scope.now());
+            self.root.show(ChildState::Down, self.root.scope().now());
         }
     }
 
@@ -160,6 +157,6 @@ impl Stopper {
 
     /// The tree as it is now. Costs O(number of children); asks nobody.
     pub fn snapshot(&self) -> Snapshot {
-        self.root.scope().snapshot_of(0)
+        self.root.snapshot()
     }
 }

@@ -1,41 +1,45 @@
 //! What a driver tells: the core's notes as events, and its own end as an error.
 
-use uptree_core::{Note, Outcome};
+use std::cmp::Reverse;
+
+use uptree_core::{Index, Note, Outcome};
 
 use super::Driver;
-use crate::{EventKind, ExitReason, Result, TreeError};
+use crate::{ChildState, EventKind, ExitReason, ExitWith, Result, Starting, TreeError};
 
 impl Driver<'_> {
     /// Tells of a decision, with the reason that it was taken for.
-    pub(super) fn explain(&mut self, note: Note) {
-        let (Note::StartError(child)
-        | Note::ChildTerminated(child)
-        | Note::ShutdownError(child)
-        | Note::MaxIntensity(child)
-        | Note::Restarting { child, .. }
-        | Note::LeftDown(child)) = note
-        else {
-            return;
-        };
-        let Some(life) = &self.slots[child].life else {
-            return;
-        };
-        match note {
-            Note::MaxIntensity(_) => life.emit(EventKind::MaxIntensity),
-            Note::Restarting { left, .. } => life.emit(EventKind::Restarting { left }),
-            _ => {
-                life.with_exit(|reason| {
-                    life.emit(match note {
-                        Note::StartError(_) => EventKind::StartFailed(reason),
-                        Note::ChildTerminated(_) => EventKind::Terminated(reason),
-                        Note::ShutdownError(_) => EventKind::ShutdownError(reason),
-                        _ => EventKind::LeftDown(reason),
-                    });
-                });
+    pub(super) fn explain(&mut self, note: Note, cx: &mut Option<Starting>) {
+        let (child, kind): (_, fn(&ExitReason) -> EventKind<'_>) = match note {
+            Note::StartError(child) => (child, |reason| EventKind::StartFailed(reason)),
+            Note::ChildTerminated(child) => (child, |reason| EventKind::Terminated(reason)),
+            Note::ShutdownError(child) => (child, |reason| EventKind::ShutdownError(reason)),
+            Note::LeftDown(child) => (child, |reason| EventKind::LeftDown(reason)),
+            Note::MaxIntensity(child) => return self.tell(child, EventKind::MaxIntensity),
+            Note::AutoShutdown(child) => return self.tell(child, EventKind::AutoShutdown),
+            Note::Restarting { child, left } => {
+                return self.tell(child, EventKind::Restarting { left });
             }
+            Note::Forgotten(child) => return self.forgotten.push(child),
+            Note::Booted => {
+                if let Some(cx) = cx.take() {
+                    // From here the incarnation is known through `own`.
+                    _ = cx.ready();
+                }
+                return;
+            }
+        };
+        if let Some(life) = &self.slots[child].life {
+            life.with_exit(|reason| life.emit(kind(reason)));
         }
         if matches!(note, Note::ShutdownError(_)) {
             self.stopped = None;
+        }
+    }
+
+    fn tell(&self, child: Index, kind: EventKind<'_>) {
+        if let Some(life) = &self.slots[child].life {
+            life.emit(kind);
         }
     }
 
@@ -52,7 +56,12 @@ impl Driver<'_> {
     pub(super) fn tell_ending(&mut self, ending: bool) {
         if ending && !self.ending {
             self.ending = true;
-            if self.own.stop_cause().is_none() {
+            for Reverse((_, child, _)) in self.waits.drain() {
+                if let Some(life) = &self.slots[child].life {
+                    life.show(ChildState::Down, self.at);
+                }
+            }
+            if self.own.stop_cause().is_none() && self.stop.is_none() {
                 self.own.emit(EventKind::Ending);
             }
         }
@@ -63,7 +72,16 @@ impl Driver<'_> {
         let (Outcome::StartFailed(child) | Outcome::MaxIntensity(child) | Outcome::Stuck(child)) =
             outcome
         else {
-            return Ok(());
+            return match self.stop.take() {
+                Some((reason, callers)) => {
+                    for caller in callers {
+                        _ = caller.send(Ok(()));
+                    }
+                    reason
+                }
+                None if outcome == Outcome::Shutdown => Ok(()),
+                None => Err(ExitWith(ExitReason::Shutdown).into()),
+            };
         };
         let gave_up = matches!(outcome, Outcome::MaxIntensity(_));
         let life = self.slots[child].life.as_ref();
@@ -74,18 +92,18 @@ impl Driver<'_> {
             }
             exit => exit,
         };
-        let limit = self.supervisor.limit();
-        let path = self.path(child).to_string();
+        let path = life.map(|life| self.path(life).to_string());
+        let path = path.unwrap_or_default();
         let error = match outcome {
             Outcome::MaxIntensity(_) => TreeError::GaveUp {
                 path: self.own.path().to_string(),
                 child: path,
-                max_restarts: limit.max_restarts(),
-                max_seconds: limit.max_seconds(),
+                max_restarts: self.intensity.max_restarts(),
+                max_seconds: self.intensity.max_seconds(),
                 source: exit.and_then(ExitReason::into_error),
             },
             Outcome::Stuck(_) => self.stuck(path),
-            Outcome::StartFailed(_) | Outcome::Shutdown => TreeError::DidNotStart {
+            _ => TreeError::DidNotStart {
                 path,
                 source: exit.unwrap_or(ExitReason::Killed).into_start_error(),
             },

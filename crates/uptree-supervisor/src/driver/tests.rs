@@ -78,6 +78,8 @@ impl Observer for Story {
             EventKind::Terminated(reason) => format!("terminated: {reason}"),
             EventKind::LeftDown(reason) => format!("left down: {reason}"),
             EventKind::Restarting { left } => format!("restarting, {left} left"),
+            EventKind::BackingOff { .. } => "backing off".into(),
+            EventKind::AutoShutdown => "auto shutdown".into(),
             EventKind::MaxIntensity => "too often".into(),
             EventKind::Ending => "ending".into(),
             EventKind::Stopping(cause) => format!("stopping: {cause:?}"),
@@ -771,9 +773,9 @@ fn what_is_wrong_is_found_before_anything_starts() {
     assert_eq!(
         faults,
         [
+            "app/inner: two of its children are called x",
             "app/inner/broken: no such scheme",
             "app/inner/broken: no such folder",
-            "app/inner/x: two siblings have this id",
         ]
     );
 }

@@ -1,0 +1,189 @@
+//! Children that something is being waited for, and until when.
+
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use tokio::time::Instant;
+use uptree_core::Index;
+
+use crate::{Started, call::Reply};
+
+/// A child that is starting, or on its way down.
+pub(crate) struct Flight {
+    pub(crate) child: Index,
+    pub(crate) stage: Stage,
+    /// The core asked for its stop; otherwise its start ran out of time.
+    pub(crate) stop: bool,
+    /// It gets less than its own time.
+    pub(crate) shortened: bool,
+    pub(crate) since: Instant,
+    /// `None`: for ever.
+    deadline: Option<Instant>,
+    /// Who called for its start.
+    pub(crate) started: Option<Reply<Started>>,
+    /// Who called for its end.
+    pub(crate) ended: Vec<Reply<()>>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Stage {
+    /// Until it is ready; out of time it is called off.
+    Starting,
+    /// Until it has stopped; out of time it is killed.
+    Asked,
+    /// Until it is gone; out of time it is stuck.
+    Killed,
+}
+
+impl Flight {
+    pub(crate) fn new(child: Index, since: Instant) -> Self {
+        Self {
+            child,
+            stage: Stage::Starting,
+            stop: false,
+            shortened: false,
+            since,
+            deadline: None,
+            started: None,
+            ended: Vec::new(),
+        }
+    }
+}
+
+/// A flight's place among the others.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct FlightId(u32);
+
+/// All flights of one supervisor. Each operation costs O(1), or O(log n) where deadlines do not
+/// come in their order, in the number of flights; amortised.
+#[derive(Default)]
+pub(crate) struct Flights {
+    flights: Vec<Option<Flight>>,
+    free: Vec<FlightId>,
+    /// Deadlines that were set. One that is no longer its flight's is left in, until it comes up
+    /// or there are too many of them.
+    due: BinaryHeap<Reverse<(Instant, FlightId)>>,
+}
+
+/// So many deadlines that mean nothing are always suffered.
+const SLACK: usize = 64;
+
+impl Flights {
+    pub(crate) fn open(&mut self, flight: Flight) -> FlightId {
+        let flight = Some(flight);
+        match self.free.pop() {
+            Some(id) => {
+                self.flights[id.slot()] = flight;
+                id
+            }
+            None => {
+                self.flights.push(flight);
+                let id = u32::try_from(self.flights.len() - 1);
+                FlightId(id.expect("a supervisor has fewer than four billion children"))
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, id: FlightId) -> Option<&Flight> {
+        self.flights[id.slot()].as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, id: FlightId) -> Option<&mut Flight> {
+        self.flights[id.slot()].as_mut()
+    }
+
+    pub(crate) fn close(&mut self, id: FlightId) -> Option<Flight> {
+        let flight = self.flights[id.slot()].take()?;
+        self.free.push(id);
+        Some(flight)
+    }
+
+    /// Sets what a flight waits for, and until when.
+    pub(crate) fn enter(&mut self, id: FlightId, stage: Stage, deadline: Option<Instant>) {
+        let Some(flight) = self.flights[id.slot()].as_mut() else {
+            return;
+        };
+        flight.stage = stage;
+        flight.deadline = deadline;
+        if let Some(deadline) = deadline {
+            self.due.push(Reverse((deadline, id)));
+            if self.due.len() > 2 * (self.flights.len() - self.free.len()) + SLACK {
+                let flights = &self.flights;
+                let mut due = std::mem::take(&mut self.due);
+                due.retain(|&Reverse(entry)| is_meant(flights, entry));
+                self.due = due;
+            }
+        }
+    }
+
+    /// When the first of them is out of time.
+    pub(crate) fn next_deadline(&mut self) -> Option<Instant> {
+        while let Some(&Reverse(entry)) = self.due.peek() {
+            if is_meant(&self.flights, entry) {
+                return Some(entry.0);
+            }
+            self.due.pop();
+        }
+        None
+    }
+
+    /// One that is out of time. It has no deadline from here.
+    pub(crate) fn take_due(&mut self, now: Instant) -> Option<FlightId> {
+        if self.next_deadline()? > now {
+            return None;
+        }
+        let Reverse((_, id)) = self.due.pop()?;
+        self.flights[id.slot()].as_mut()?.deadline = None;
+        Some(id)
+    }
+}
+
+/// Whether this deadline is the flight's.
+fn is_meant(flights: &[Option<Flight>], (deadline, id): (Instant, FlightId)) -> bool {
+    let flight = flights[id.slot()].as_ref();
+    flight.is_some_and(|flight| flight.deadline == Some(deadline))
+}
+
+impl FlightId {
+    fn slot(self) -> usize {
+        self.0 as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_earliest_deadline_that_is_meant_comes_first() {
+        let now = Instant::now();
+        let at = |secs| now + Duration::from_secs(secs);
+        let mut flights = Flights::default();
+        let [a, b, c] = [0, 1, 2].map(|child| flights.open(Flight::new(child, now)));
+        flights.enter(a, Stage::Starting, Some(at(3)));
+        flights.enter(b, Stage::Starting, Some(at(1)));
+        flights.enter(c, Stage::Starting, Some(at(2)));
+        flights.enter(b, Stage::Asked, Some(at(4)));
+        flights.close(c);
+        assert_eq!(flights.next_deadline(), Some(at(3)));
+        assert_eq!(flights.take_due(at(2)), None);
+        assert_eq!(flights.take_due(at(3)), Some(a));
+        assert_eq!(flights.take_due(at(3)), None);
+        flights.enter(b, Stage::Asked, None);
+        assert_eq!(flights.next_deadline(), None);
+    }
+
+    #[test]
+    fn deadlines_that_mean_nothing_do_not_pile_up() {
+        let now = Instant::now();
+        let mut flights = Flights::default();
+        for n in 0..10_000 {
+            let id = flights.open(Flight::new(0, now));
+            flights.enter(id, Stage::Starting, Some(now + Duration::from_secs(60 + n)));
+            flights.close(id);
+        }
+        assert!(flights.due.len() <= SLACK + 2, "{}", flights.due.len());
+        assert_eq!(flights.flights.len(), 1);
+    }
+}
