@@ -57,7 +57,7 @@ pub(crate) struct FlightId(u32);
 /// come in their order, in the number of flights; amortised.
 #[derive(Default)]
 pub(crate) struct Flights {
-    flights: Vec<Option<Flight>>,
+    all: Vec<Option<Flight>>,
     free: Vec<FlightId>,
     /// Deadlines that were set. One that is no longer its flight's is left in, until it comes up
     /// or there are too many of them.
@@ -72,42 +72,42 @@ impl Flights {
         let flight = Some(flight);
         match self.free.pop() {
             Some(id) => {
-                self.flights[id.slot()] = flight;
+                self.all[id.slot()] = flight;
                 id
             }
             None => {
-                self.flights.push(flight);
-                let id = u32::try_from(self.flights.len() - 1);
+                self.all.push(flight);
+                let id = u32::try_from(self.all.len() - 1);
                 FlightId(id.expect("a supervisor has fewer than four billion children"))
             }
         }
     }
 
     pub(crate) fn get(&self, id: FlightId) -> Option<&Flight> {
-        self.flights[id.slot()].as_ref()
+        self.all[id.slot()].as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, id: FlightId) -> Option<&mut Flight> {
-        self.flights[id.slot()].as_mut()
+        self.all[id.slot()].as_mut()
     }
 
     pub(crate) fn close(&mut self, id: FlightId) -> Option<Flight> {
-        let flight = self.flights[id.slot()].take()?;
+        let flight = self.all[id.slot()].take()?;
         self.free.push(id);
         Some(flight)
     }
 
     /// Sets what a flight waits for, and until when.
     pub(crate) fn enter(&mut self, id: FlightId, stage: Stage, deadline: Option<Instant>) {
-        let Some(flight) = self.flights[id.slot()].as_mut() else {
+        let Some(flight) = self.all[id.slot()].as_mut() else {
             return;
         };
         flight.stage = stage;
         flight.deadline = deadline;
         if let Some(deadline) = deadline {
             self.due.push(Reverse((deadline, id)));
-            if self.due.len() > 2 * (self.flights.len() - self.free.len()) + SLACK {
-                let flights = &self.flights;
+            if self.due.len() > 2 * (self.all.len() - self.free.len()) + SLACK {
+                let flights = &self.all;
                 let mut due = std::mem::take(&mut self.due);
                 due.retain(|&Reverse(entry)| is_meant(flights, entry));
                 self.due = due;
@@ -118,7 +118,7 @@ impl Flights {
     /// When the first of them is out of time.
     pub(crate) fn next_deadline(&mut self) -> Option<Instant> {
         while let Some(&Reverse(entry)) = self.due.peek() {
-            if is_meant(&self.flights, entry) {
+            if is_meant(&self.all, entry) {
                 return Some(entry.0);
             }
             self.due.pop();
@@ -132,7 +132,7 @@ impl Flights {
             return None;
         }
         let Reverse((_, id)) = self.due.pop()?;
-        self.flights[id.slot()].as_mut()?.deadline = None;
+        self.all[id.slot()].as_mut()?.deadline = None;
         Some(id)
     }
 }
@@ -184,6 +184,6 @@ mod tests {
             flights.close(id);
         }
         assert!(flights.due.len() <= SLACK + 2, "{}", flights.due.len());
-        assert_eq!(flights.flights.len(), 1);
+        assert_eq!(flights.all.len(), 1);
     }
 }

@@ -63,7 +63,7 @@ impl Tree {
                     self.root.emit(EventKind::Ready { took });
                     return Ok(());
                 }
-                report => self.on_end(report),
+                report => self.on_end(&report),
             }
         }
         self.wait().await
@@ -81,7 +81,7 @@ impl Tree {
     pub async fn wait(&mut self) -> Result<(), BoxError> {
         while !self.ended {
             let report = self.report().await;
-            self.on_end(report);
+            self.on_end(&report);
         }
         match self.exit.take() {
             Some(reason) => reason.into_error().map_or(Ok(()), Err),
@@ -94,7 +94,7 @@ impl Tree {
     }
 
     /// Takes in anything but the first readiness.
-    fn on_end(&mut self, report: Report) {
+    fn on_end(&mut self, report: &Report) {
         self.exit = match report {
             Report::Gone { .. } => self.root.take_exit(),
             Report::TaskFailed(_) => {
