@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use crate::{
-    Action, AutoShutdown, Backoff, Counts, Event, Exit, Incarnation, Index, Intensity, Note,
-    Outcome, Refusal, Spec, Status, backoff::Backoffs,
+    Action, AutoShutdown, Backoff, ChildType, Counts, Event, Exit, Incarnation, Index, Intensity,
+    Note, Outcome, Refusal, Restart, Shutdown, Spec, Status, backoff::Backoffs,
 };
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -54,7 +54,11 @@ impl State {
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 struct Child {
-    spec: Spec,
+    restart: Restart,
+    significant: bool,
+    kind: ChildType,
+    /// It is killed without being asked; how long it has otherwise is not decided here.
+    brutal_kill: bool,
     state: State,
     /// The number of the current incarnation, or of the next one while it is down.
     number: u64,
@@ -79,6 +83,8 @@ pub struct DynamicSupervisor {
     auto_shutdown: AutoShutdown,
     max_children: usize,
     children: Vec<Child>,
+    /// The least number of a first life.
+    first: u64,
     free: Vec<Index>,
     counts: Counts,
     /// How many children are up in any way.
@@ -103,6 +109,7 @@ impl DynamicSupervisor {
             auto_shutdown: AutoShutdown::Never,
             max_children: usize::MAX,
             children: Vec::new(),
+            first: 0,
             free: Vec::new(),
             counts: Counts::default(),
             up: 0,
@@ -216,6 +223,7 @@ impl DynamicSupervisor {
             return Err(Refusal::MaxChildren);
         }
         let i = self.add(spec, State::Starting(Why::Call));
+        self.first = self.children[i].number + 1;
         Ok(Action::Start(self.incarnation(i)))
     }
 
@@ -294,10 +302,12 @@ impl DynamicSupervisor {
             State::Starting(why) => return self.on_start_failed(i, why, out),
             State::Running if !self.is_ending() => return self.on_ended(i, exit, out),
             State::Running | State::Stopping => {
-                let Spec {
-                    restart, shutdown, ..
-                } = self.children[i].spec;
-                if !restart.accepts_at_dynamic_stop(shutdown, exit) {
+                let Child {
+                    restart,
+                    brutal_kill,
+                    ..
+                } = self.children[i];
+                if !restart.accepts_at_dynamic_stop(brutal_kill, exit) {
                     out(Note::ShutdownError(i));
                 }
                 self.forget(i, out);
@@ -339,11 +349,11 @@ impl DynamicSupervisor {
 
     /// It ended by itself.
     fn on_ended(&mut self, i: Index, exit: Exit, out: &mut impl FnMut(Note)) -> Option<Action> {
-        let Spec {
+        let Child {
             restart,
             significant,
             ..
-        } = self.children[i].spec;
+        } = self.children[i];
         let restarts = restart.restarts_after(exit);
         if restarts || exit.is_abnormal() {
             out(Note::ChildTerminated(i));
@@ -472,7 +482,7 @@ impl DynamicSupervisor {
         let up = |state: State| usize::from(state.is_up());
         self.counts.active = self.counts.active + active(state) - active(before);
         self.up = self.up + up(state) - up(before);
-        if self.children[i].spec.significant {
+        if self.children[i].significant {
             let counts = |state: State| usize::from(state.is_on_its_own());
             self.significant = self.significant + counts(state) - counts(before);
         }
@@ -480,14 +490,17 @@ impl DynamicSupervisor {
 
     fn add(&mut self, spec: Spec, state: State) -> Index {
         let mut child = Child {
-            spec,
+            restart: spec.restart,
+            significant: spec.significant,
+            kind: spec.child_type,
+            brutal_kill: spec.shutdown == Shutdown::BrutalKill,
             state: State::Free,
-            number: 0,
+            number: self.first,
         };
         let i = match self.free.pop() {
             Some(i) => {
                 // Late words from who was there before count for nothing.
-                child.number = self.children[i].number;
+                child.number = child.number.max(self.children[i].number);
                 self.children[i] = child;
                 i
             }
@@ -496,16 +509,16 @@ impl DynamicSupervisor {
                 self.children.len() - 1
             }
         };
-        self.counts.add(&spec);
+        self.counts.add(spec.child_type);
         self.set(i, state);
         i
     }
 
     fn forget(&mut self, i: Index, out: &mut impl FnMut(Note)) {
         self.set(i, State::Free);
-        let Child { spec, number, .. } = &mut self.children[i];
-        *number += 1;
-        self.counts.remove(spec);
+        let child = &mut self.children[i];
+        child.number += 1;
+        self.counts.remove(child.kind);
         self.free.push(i);
         self.backoffs.forget(i);
         out(Note::Forgotten(i));

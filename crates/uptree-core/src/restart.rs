@@ -1,7 +1,5 @@
 //! The two tables: which exits lead to a restart, and which exits are an answer to a stop.
 
-use crate::Shutdown;
-
 /// When a child that has exited by itself is started again.
 ///
 /// Defaults to [`Permanent`](Self::Permanent), as in OTP.
@@ -48,37 +46,35 @@ impl Restart {
         }
     }
 
-    /// Whether `exit` is an accepted answer to a stop by the protocol `shutdown`.
+    /// Whether `exit` is an accepted answer to a stop: of a child that was asked, or of one that
+    /// was killed without being asked ([`BrutalKill`](crate::Shutdown::BrutalKill)).
     ///
     /// Any other is reported as OTP's `shutdown_error`; it never causes a restart.
-    pub fn accepts_at_stop(self, shutdown: Shutdown, exit: Exit) -> bool {
+    pub fn accepts_at_stop(self, brutal_kill: bool, exit: Exit) -> bool {
         let permanent = self == Self::Permanent;
-        match (shutdown, exit) {
-            (Shutdown::BrutalKill, Exit::Killed) => true,
-            (Shutdown::BrutalKill, Exit::Shutdown) => !permanent,
-            (_, Exit::Shutdown) => true,
-            (_, Exit::Normal | Exit::ShutdownWith) => !permanent,
-            (_, Exit::Killed | Exit::Abnormal) => false,
+        match exit {
+            Exit::Killed => brutal_kill,
+            Exit::Shutdown => !brutal_kill || !permanent,
+            Exit::Normal | Exit::ShutdownWith => !permanent,
+            Exit::Abnormal => false,
         }
     }
 
     /// The same for a child of a [`DynamicSupervisor`](crate::DynamicSupervisor), whose table is
-    /// Elixir's and differs in two rows.
-    pub fn accepts_at_dynamic_stop(self, shutdown: Shutdown, exit: Exit) -> bool {
-        match (shutdown, exit) {
-            (Shutdown::BrutalKill, exit) => exit == Exit::Killed,
-            (_, Exit::Shutdown | Exit::ShutdownWith) => true,
-            (_, Exit::Normal) => self != Self::Permanent,
-            (_, Exit::Killed | Exit::Abnormal) => false,
+    /// Elixir's and differs in a few places.
+    pub fn accepts_at_dynamic_stop(self, brutal_kill: bool, exit: Exit) -> bool {
+        match exit {
+            Exit::Killed => brutal_kill,
+            Exit::Shutdown | Exit::ShutdownWith => !brutal_kill,
+            Exit::Normal => !brutal_kill && self != Self::Permanent,
+            Exit::Abnormal => false,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use super::{Exit, Restart, Shutdown};
+    use super::{Exit, Restart};
 
     const EXITS: [Exit; 5] = [
         Exit::Normal,
@@ -101,47 +97,27 @@ mod tests {
 
     #[test]
     fn what_is_accepted_at_a_stop() {
-        let timeout = Shutdown::Timeout(Duration::from_secs(5));
-        let accepts =
-            |restart: Restart, shutdown| EXITS.map(|exit| restart.accepts_at_stop(shutdown, exit));
-        for shutdown in [timeout, Shutdown::Infinity] {
-            //                                                  normal, shutdown, with, killed, abnormal
-            assert_eq!(accepts(Restart::Permanent, shutdown), [NO, YES, NO, NO, NO]);
-            assert_eq!(
-                accepts(Restart::Transient, shutdown),
-                [YES, YES, YES, NO, NO]
-            );
-            assert_eq!(
-                accepts(Restart::Temporary, shutdown),
-                [YES, YES, YES, NO, NO]
-            );
-        }
-        let brutal = Shutdown::BrutalKill;
-        assert_eq!(accepts(Restart::Permanent, brutal), [NO, NO, NO, YES, NO]);
-        assert_eq!(
-            accepts(Restart::Transient, brutal),
-            [YES, YES, YES, YES, NO]
-        );
-        assert_eq!(
-            accepts(Restart::Temporary, brutal),
-            [YES, YES, YES, YES, NO]
-        );
+        let asked = |restart: Restart| EXITS.map(|exit| restart.accepts_at_stop(false, exit));
+        //                                     normal, shutdown, with, killed, abnormal
+        assert_eq!(asked(Restart::Permanent), [NO, YES, NO, NO, NO]);
+        assert_eq!(asked(Restart::Transient), [YES, YES, YES, NO, NO]);
+        assert_eq!(asked(Restart::Temporary), [YES, YES, YES, NO, NO]);
+        let killed = |restart: Restart| EXITS.map(|exit| restart.accepts_at_stop(true, exit));
+        assert_eq!(killed(Restart::Permanent), [NO, NO, NO, YES, NO]);
+        assert_eq!(killed(Restart::Transient), [YES, YES, YES, YES, NO]);
+        assert_eq!(killed(Restart::Temporary), [YES, YES, YES, YES, NO]);
     }
 
     #[test]
     fn what_is_accepted_at_the_stop_of_a_dynamic_child() {
-        let timeout = Shutdown::Timeout(Duration::from_secs(5));
-        let accepts = |restart: Restart, shutdown| {
-            EXITS.map(|exit| restart.accepts_at_dynamic_stop(shutdown, exit))
+        let accepts = |restart: Restart, brutal_kill| {
+            EXITS.map(|exit| restart.accepts_at_dynamic_stop(brutal_kill, exit))
         };
         for restart in [Restart::Permanent, Restart::Transient, Restart::Temporary] {
             let normal = restart != Restart::Permanent;
-            for shutdown in [timeout, Shutdown::Infinity] {
-                //                                            normal, shutdown, with, killed, abnormal
-                assert_eq!(accepts(restart, shutdown), [normal, YES, YES, NO, NO]);
-            }
-            let brutal = accepts(restart, Shutdown::BrutalKill);
-            assert_eq!(brutal, [NO, NO, NO, YES, NO]);
+            //                                          normal, shutdown, with, killed, abnormal
+            assert_eq!(accepts(restart, false), [normal, YES, YES, NO, NO]);
+            assert_eq!(accepts(restart, true), [NO, NO, NO, YES, NO]);
         }
     }
 }

@@ -2,26 +2,28 @@
 
 use std::time::Duration;
 
-use crate::{ChildType, Exit, Spec};
+use crate::{ChildType, Exit};
 
 /// A child's slot: where it is kept, for as long as its supervisor knows it.
 ///
 /// At first the slots are the start order; a child that is added takes a free one.
 pub type Index = usize;
 
-/// One life of a child: its slot, and how many lives that had before.
+/// One life of a child: its slot, and a number.
 ///
-/// Every event carries it, so that a late word from an earlier life counts for nothing.
+/// Every event carries it, so that a late word from an earlier life counts for nothing: each life
+/// of a child has the number after the one before, and a child that is added begins with one that
+/// is greater than any that its slot has had, and than the first of any that was added before it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Incarnation {
     /// Which child.
     pub child: Index,
-    /// How many lives there were in this slot before: 0 at boot.
+    /// Which of the lives in that slot: 0 at boot.
     pub number: u64,
 }
 
 impl Incarnation {
-    /// The first life in the slot `child`.
+    /// The first life of one of the children that a supervisor begins with.
     pub fn first(child: Index) -> Self {
         Self { child, number: 0 }
     }
@@ -162,14 +164,14 @@ pub struct Counts {
 }
 
 impl Counts {
-    pub(crate) fn add(&mut self, spec: &Spec) {
+    pub(crate) fn add(&mut self, child_type: ChildType) {
         self.specs += 1;
-        *self.of_type(spec.child_type) += 1;
+        *self.of_type(child_type) += 1;
     }
 
-    pub(crate) fn remove(&mut self, spec: &Spec) {
+    pub(crate) fn remove(&mut self, child_type: ChildType) {
         self.specs -= 1;
-        *self.of_type(spec.child_type) -= 1;
+        *self.of_type(child_type) -= 1;
     }
 
     fn of_type(&mut self, child_type: ChildType) -> &mut usize {

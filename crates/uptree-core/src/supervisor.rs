@@ -10,8 +10,8 @@ mod calls;
 use std::{collections::VecDeque, time::Duration};
 
 use crate::{
-    Action, Affected, AutoShutdown, Backoff, Counts, Event, Exit, Incarnation, Index, Intensity,
-    Note, Outcome, Restart, Spec, Strategy, backoff::Backoffs, order::Order,
+    Action, Affected, AutoShutdown, Backoff, ChildType, Counts, Event, Exit, Incarnation, Index,
+    Intensity, Note, Outcome, Restart, Shutdown, Spec, Strategy, backoff::Backoffs, order::Order,
 };
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -42,10 +42,27 @@ impl State {
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 struct Child {
-    spec: Spec,
+    restart: Restart,
+    significant: bool,
+    kind: ChildType,
+    /// It is killed without being asked; how long it has otherwise is not decided here.
+    brutal_kill: bool,
     state: State,
     /// The number of the current incarnation, or of the next one while it is down.
     number: u64,
+}
+
+impl Child {
+    fn new(spec: Spec, number: u64) -> Self {
+        Self {
+            restart: spec.restart,
+            significant: spec.significant,
+            kind: spec.child_type,
+            brutal_kill: spec.shutdown == Shutdown::BrutalKill,
+            state: State::Down,
+            number,
+        }
+    }
 }
 
 /// What the supervisor is in the middle of.
@@ -109,6 +126,8 @@ pub struct Supervisor {
     auto_shutdown: AutoShutdown,
     children: Vec<Child>,
     order: Order,
+    /// The least number of a first life.
+    first: u64,
     free: Vec<Index>,
     counts: Counts,
     /// How many significant children are running or restarting.
@@ -162,6 +181,7 @@ impl Supervisor {
             auto_shutdown: AutoShutdown::Never,
             children: Vec::with_capacity(least),
             order: Order::with_capacity(least),
+            first: 0,
             free: Vec::new(),
             counts: Counts::default(),
             significant: 0,
@@ -298,10 +318,12 @@ impl Supervisor {
     }
 
     fn on_stopped(&mut self, i: Index, exit: Exit, out: &mut impl FnMut(Note)) {
-        let Spec {
-            restart, shutdown, ..
-        } = self.children[i].spec;
-        if !restart.accepts_at_stop(shutdown, exit) {
+        let Child {
+            restart,
+            brutal_kill,
+            ..
+        } = self.children[i];
+        if !restart.accepts_at_stop(brutal_kill, exit) {
             out(Note::ShutdownError(i));
         }
         self.take_down(i, out);
@@ -321,7 +343,7 @@ impl Supervisor {
     fn take_down(&mut self, i: Index, out: &mut impl FnMut(Note)) {
         self.set(i, State::Down);
         self.children[i].number += 1;
-        if self.children[i].spec.restart == Restart::Temporary {
+        if self.children[i].restart == Restart::Temporary {
             self.forget(i, out);
         }
     }
@@ -434,7 +456,8 @@ impl Supervisor {
         // A group restart may have taken it down before its turn came.
         let Child {
             state: State::Exited(exit),
-            spec,
+            restart,
+            significant,
             ..
         } = self.children[i]
         else {
@@ -443,7 +466,7 @@ impl Supervisor {
         if !self.is_current(it) {
             return;
         }
-        let restarts = spec.restart.restarts_after(exit);
+        let restarts = restart.restarts_after(exit);
         if restarts || exit.is_abnormal() {
             out(Note::ChildTerminated(i));
         }
@@ -455,8 +478,8 @@ impl Supervisor {
         self.take_down(i, out);
         let ends = match self.auto_shutdown {
             AutoShutdown::Never => false,
-            AutoShutdown::AnySignificant => spec.significant,
-            AutoShutdown::AllSignificant => spec.significant && self.significant == 0,
+            AutoShutdown::AnySignificant => significant,
+            AutoShutdown::AllSignificant => significant && self.significant == 0,
         };
         if ends {
             out(Note::AutoShutdown(i));
@@ -539,7 +562,7 @@ impl Supervisor {
         let before = std::mem::replace(&mut child.state, state);
         let active = |state| usize::from(state == State::Running);
         self.counts.active = self.counts.active + active(state) - active(before);
-        if child.spec.significant {
+        if child.significant {
             let counts = |state| usize::from(!matches!(state, State::Down | State::Free));
             self.significant = self.significant + counts(state) - counts(before);
         }
@@ -547,15 +570,11 @@ impl Supervisor {
 
     /// Takes a free slot for a child, the last in the order.
     fn add(&mut self, spec: Spec) -> Index {
-        let mut child = Child {
-            spec,
-            state: State::Down,
-            number: 0,
-        };
+        let mut child = Child::new(spec, self.first);
         let i = match self.free.pop() {
             Some(i) => {
                 // Late words from who was there before count for nothing.
-                child.number = self.children[i].number;
+                child.number = child.number.max(self.children[i].number);
                 self.children[i] = child;
                 i
             }
@@ -565,7 +584,7 @@ impl Supervisor {
             }
         };
         self.order.push(i);
-        self.counts.add(&spec);
+        self.counts.add(spec.child_type);
         i
     }
 
@@ -573,7 +592,7 @@ impl Supervisor {
     fn forget(&mut self, i: Index, out: &mut impl FnMut(Note)) {
         self.set(i, State::Free);
         self.order.remove(i);
-        self.counts.remove(&self.children[i].spec);
+        self.counts.remove(self.children[i].kind);
         self.free.push(i);
         self.backoffs.forget(i);
         out(Note::Forgotten(i));

@@ -71,7 +71,6 @@ pub(crate) async fn run(plan: Plan<'_>, cx: Starting) -> Result {
         max_shutdown: plan.max_shutdown,
         ordered: machine.is_ordered(),
         slots: plan.children.iter().map(|_| Slot::default()).collect(),
-        places: plan.children.len() as u64,
         flights: Flights::default(),
         calls: VecDeque::new(),
         ids: None,
@@ -102,8 +101,6 @@ struct Driver<'a> {
     /// The same, counted from when the tree began.
     at: Duration,
     slots: Vec<Slot>,
-    /// The place of the next child that is added.
-    places: u64,
     flights: Flights,
     /// Calls that wait for their turn.
     calls: VecDeque<Call>,
@@ -186,21 +183,15 @@ impl Driver<'_> {
         let before = std::mem::take(slot).life;
         let mut entries = self.scope.entries();
         let entry = &mut entries[key.child];
-        let (spec, place, restarts) = match (before, spec) {
-            (_, Some(spec)) => {
-                self.places += 1;
-                (spec, self.places - 1, 0)
-            }
-            (Some(life), None) => {
-                let restarts = life.restarts().wrapping_add(1);
-                (life.spec().clone(), life.place(), restarts)
-            }
+        let (spec, restarts) = match (before, spec) {
+            (_, Some(spec)) => (spec, 0),
+            (Some(life), None) => (life.spec().clone(), life.restarts() + 1),
             (None, None) => match std::mem::replace(entry, Entry::Free) {
-                Entry::Listed(spec) => (spec, key.child as u64, 0),
+                Entry::Listed(spec) => (spec, 0),
                 Entry::Started(_) | Entry::Free => return,
             },
         };
-        let life = Incarnation::new(&self.scope, spec, key, place, restarts, self.at);
+        let life = Incarnation::new(&self.scope, spec, key, restarts, self.at);
         *entry = Entry::Started(life.clone());
         drop(entries);
         life.emit(EventKind::Starting);
@@ -258,7 +249,8 @@ impl Driver<'_> {
         } else {
             spec.stop_budget()
         };
-        let given = match self.own.stop_deadline() {
+        let budget = self.own.stop_budget();
+        let given = match budget {
             Some(end) => {
                 let left = end.saturating_duration_since(self.now);
                 let needed = self.stop_budget_to(child);
@@ -271,6 +263,9 @@ impl Driver<'_> {
         let shortened = own
             .zip(given)
             .is_some_and(|(own, given)| given < own / 20 * 19);
+        if let Some(deadline) = deadline.filter(|_| budget.is_some()) {
+            life.limit_stop_budget(deadline);
+        }
         life.ask_to_stop(cause, deadline);
         if kills && given == Some(Duration::ZERO) {
             if shortened {
@@ -289,12 +284,7 @@ impl Driver<'_> {
     /// they stop together: what any of them may.
     fn stop_budget_to(&mut self, child: Index) -> Option<Duration> {
         let sums = self.stop_budgets.get_or_insert_with(|| {
-            let mut entries: Vec<_> = self.scope.entries().iter().cloned().enumerate().collect();
-            let place = |entry: &Entry| match entry {
-                Entry::Started(life) => life.place(),
-                Entry::Listed(_) | Entry::Free => u64::MAX,
-            };
-            entries.sort_by_key(|(_, entry)| place(entry));
+            let entries = self.scope.in_order();
             let mut sums = vec![None; entries.len()];
             let mut sum = Some(Duration::ZERO);
             for (slot, entry) in entries {
@@ -466,7 +456,7 @@ impl Driver<'_> {
         let life = life.filter(|life| life.key() == key)?;
         // It may be on its way down by now; then the readiness comes too late to be told.
         if life.stop_cause().is_none() {
-            let took = self.at.saturating_sub(life.started());
+            let took = self.at.saturating_sub(life.since());
             life.show(ChildState::Running, self.at);
             life.emit(EventKind::Ready { took });
             let flight = self.slots[key.child].flight.take();
@@ -490,9 +480,9 @@ impl Driver<'_> {
         } else {
             ChildState::Down
         };
+        let took = self.at.saturating_sub(life.since());
         life.show(state, self.at);
         let event = if done {
-            let took = self.at.saturating_sub(life.started());
             life.emit(EventKind::Ignored { took });
             Some(Event::Ignored(key))
         } else {
@@ -633,9 +623,7 @@ impl Driver<'_> {
 
     /// What a child is called in other calls.
     fn child_ref(&self, life: &Incarnation) -> ChildRef {
-        let Key { child, number } = life.key();
-        let number = number.wrapping_sub(life.restarts().into());
-        ChildRef::new(&self.scope, Key { child, number })
+        ChildRef::new(&self.scope, life.first())
     }
 
     fn look_at_the_clock(&mut self) {

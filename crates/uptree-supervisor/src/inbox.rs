@@ -23,6 +23,8 @@ pub(crate) struct Inbox {
 #[derive(Default)]
 struct Queue {
     reports: VecDeque<Report>,
+    /// How many of them say that a child is gone.
+    gone: usize,
     /// The receiver's, while it waits.
     receiver: Option<Waker>,
     /// Nobody reads it any more.
@@ -41,6 +43,7 @@ impl Inbox {
                 drop(queue);
                 return drop(report);
             }
+            queue.gone += usize::from(matches!(report, Report::Gone { .. }));
             queue.reports.push_back(report);
             queue.receiver.take()
         };
@@ -55,10 +58,16 @@ impl Inbox {
         if !queue.paused
             && let Some(report) = queue.reports.pop_front()
         {
+            queue.gone -= usize::from(matches!(report, Report::Gone { .. }));
             return Poll::Ready(report);
         }
         queue.receiver = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// How many children are gone without the receiver knowing it yet.
+    pub(crate) fn gone(&self) -> usize {
+        self.queue().gone
     }
 
     /// Drops what is there and what will come.

@@ -66,7 +66,9 @@ const DONE: u8 = 1 << 1;
 const ENDED: u8 = 1 << 2;
 /// Its supervisor no longer waits for it.
 const RELEASED: u8 = 1 << 3;
-const CAUSE_SHIFT: u32 = 4;
+/// Its stop deadline is part of what the whole tree may take, and is shared by those below it.
+const BUDGET: u8 = 1 << 4;
+const CAUSE_SHIFT: u32 = 5;
 const CAUSES: [StopCause; 3] = [
     StopCause::Shutdown,
     StopCause::GroupRestart,
@@ -79,11 +81,7 @@ const CAUSES: [StopCause; 3] = [
 pub(crate) struct Incarnation {
     scope: Arc<Scope>,
     spec: ChildSpec,
-    key: Key,
-    /// Its child's place in the start order, as a number that is never used again.
-    place: u64,
-    /// When it was started.
-    started: u64,
+    number: u64,
     /// The state in the lowest bits, and above them since when: written by its supervisor alone,
     /// read by anybody, without a lock.
     state: AtomicU64,
@@ -91,6 +89,7 @@ pub(crate) struct Incarnation {
     stop_deadline: AtomicU64,
     /// Its own future, its tasks, and the incarnations below it.
     alive: AtomicU32,
+    slot: u32,
     /// How often its child was started before.
     restarts: u32,
     bits: AtomicU8,
@@ -132,28 +131,26 @@ struct Extra {
 }
 
 impl Incarnation {
-    /// An incarnation that starts at `at`; `place` and `restarts` are its child's.
+    /// An incarnation that starts at `at`, of a child that was started so often before.
     pub(crate) fn new(
         scope: &Arc<Scope>,
         spec: ChildSpec,
         key: Key,
-        place: u64,
         restarts: u32,
         at: Duration,
     ) -> Arc<Self> {
         if let Some(owner) = &scope.owner {
             owner.alive.fetch_add(1, Ordering::Relaxed);
         }
-        let started = nanos(at);
+        let slot = u32::try_from(key.child);
         Arc::new(Self {
             scope: scope.clone(),
             spec,
-            key,
-            place,
-            started,
-            state: AtomicU64::new(packed(ChildState::Starting, started)),
+            number: key.number,
+            state: AtomicU64::new(packed(ChildState::Starting, nanos(at))),
             stop_deadline: AtomicU64::new(0),
             alive: AtomicU32::new(1),
+            slot: slot.expect("a supervisor has fewer than four billion children"),
             restarts,
             bits: AtomicU8::new(0),
             rest: Mutex::default(),
@@ -169,20 +166,27 @@ impl Incarnation {
     }
 
     pub(crate) fn key(&self) -> Key {
-        self.key
+        Key {
+            child: self.slot as usize,
+            number: self.number,
+        }
     }
 
-    pub(crate) fn place(&self) -> u64 {
-        self.place
+    /// The key of its child's first life.
+    pub(crate) fn first(&self) -> Key {
+        Key {
+            child: self.slot as usize,
+            number: self.number - u64::from(self.restarts),
+        }
     }
 
     pub(crate) fn restarts(&self) -> u32 {
         self.restarts
     }
 
-    /// Counted from when the tree began.
-    pub(crate) fn started(&self) -> Duration {
-        Duration::from_nanos(self.started)
+    /// When it came to be in the state that it is in, counted from when the tree began.
+    pub(crate) fn since(&self) -> Duration {
+        Duration::from_nanos(self.state.load(Ordering::Acquire) >> STATE_BITS)
     }
 
     pub(crate) fn spec(&self) -> &ChildSpec {
@@ -255,7 +259,7 @@ impl Incarnation {
 
     pub(crate) fn report_ready(&self) {
         self.bits.fetch_or(READY, Ordering::AcqRel);
-        self.report(Report::Ready(self.key));
+        self.report(Report::Ready(self.key()));
     }
 
     pub(crate) fn is_ready(&self) -> bool {
@@ -301,11 +305,11 @@ impl Incarnation {
         self.options().start_timeout.unwrap_or(tree.start_timeout)
     }
 
-    /// When the start times out; `None` if never.
+    /// When the start times out, while it lasts; `None` if never.
     pub(crate) fn start_deadline(&self) -> Option<Instant> {
         let extra = self.rest().extra.as_ref().and_then(|extra| extra.progress);
         extra
-            .unwrap_or_else(|| self.tree().began + self.started())
+            .unwrap_or_else(|| self.tree().began + self.since())
             .checked_add(self.start_timeout())
     }
 
@@ -357,6 +361,17 @@ impl Incarnation {
         let deadline = nanos(deadline - self.tree().began).saturating_add(1);
         let unset = &self.stop_deadline;
         _ = unset.compare_exchange(0, deadline, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// The same, as its part of what the whole tree may take.
+    pub(crate) fn limit_stop_budget(&self, deadline: Instant) {
+        self.limit_stop(deadline);
+        self.bits.fetch_or(BUDGET, Ordering::AcqRel);
+    }
+
+    /// When its stop is to be over, if that is to be shared by those below it.
+    pub(crate) fn stop_budget(&self) -> Option<Instant> {
+        self.has(BUDGET).then(|| self.stop_deadline()).flatten()
     }
 
     pub(crate) fn stop_cause(&self) -> Option<StopCause> {
@@ -417,7 +432,7 @@ impl Incarnation {
             task.abort();
         }
         if self.alive.load(Ordering::Acquire) > 1 {
-            self.report(Report::Lingers(self.key));
+            self.report(Report::Lingers(self.key()));
         }
         self.release();
     }
@@ -429,7 +444,7 @@ impl Incarnation {
         }
         let normal = |exit: &ExitReason| matches!(exit, ExitReason::Normal);
         let done = self.has(DONE) && self.with_exit(normal) == Some(true);
-        let key = self.key;
+        let key = self.key();
         self.report(Report::Gone { key, done });
         self.release_owner();
     }
@@ -483,7 +498,7 @@ impl Incarnation {
     /// A task panicked: the child fails with it.
     pub(crate) fn task_failed(&self, reason: ExitReason) {
         self.set_exit(reason);
-        self.report(Report::TaskFailed(self.key));
+        self.report(Report::TaskFailed(self.key()));
     }
 }
 

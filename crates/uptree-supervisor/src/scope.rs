@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use uptree_core::{ChildType, Index};
+use uptree_core::{ChildType, Incarnation as Key, Index};
 
 use crate::{ChildSpec, inbox::Inbox, incarnation::Incarnation, state::TreeState};
 
@@ -71,22 +71,26 @@ impl Scope {
         self.entries().get(slot)?.spec().cloned()
     }
 
+    /// Every slot with what is in it, in start order.
+    pub(crate) fn in_order(&self) -> Vec<(Index, Entry)> {
+        let mut entries: Vec<_> = self.entries().iter().cloned().enumerate().collect();
+        // Those whom the supervisor began with share a number, and are in order already.
+        entries.sort_by_key(|(slot, entry)| match entry {
+            Entry::Started(life) => life.first().number,
+            Entry::Listed(_) | Entry::Free => Key::first(*slot).number,
+        });
+        entries
+    }
+
     /// What is shown of every child, in start order.
     pub(crate) fn snapshots(&self) -> Vec<Snapshot> {
-        // Under no lock: those below have locks of their own.
-        let entries = self.entries().clone();
-        let mut children: Vec<_> = entries.iter().enumerate().collect();
-        children.sort_by_key(|&(slot, entry)| match entry {
-            Entry::Started(life) => life.place(),
-            // Where some have not been started yet, no slot has been used twice.
-            Entry::Listed(_) | Entry::Free => slot as u64,
-        });
-        let shown = |(_, entry): (usize, &Entry)| match entry {
+        let shown = |(_, entry)| match entry {
             Entry::Free => None,
-            Entry::Listed(spec) => Some(Snapshot::unstarted(spec, self.now())),
+            Entry::Listed(spec) => Some(Snapshot::unstarted(&spec, self.now())),
             Entry::Started(life) => Some(life.snapshot()),
         };
-        children.into_iter().filter_map(shown).collect()
+        // Under no lock: those below have locks of their own.
+        self.in_order().into_iter().filter_map(shown).collect()
     }
 }
 

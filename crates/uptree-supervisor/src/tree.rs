@@ -32,7 +32,7 @@ impl Tree {
     /// Outside a tokio runtime.
     pub fn spawn(root: ChildSpec, options: TreeOptions) -> Self {
         let scope = Scope::new(TreeState::new(options), None, &[]);
-        let root = Incarnation::new(&scope, root, Key::first(0), 0, 0, scope.now());
+        let root = Incarnation::new(&scope, root, Key::first(0), 0, scope.now());
         root.emit(EventKind::Starting);
         let task = root.spec().spawn(&root);
         Self {
@@ -58,8 +58,8 @@ impl Tree {
             match self.report().await {
                 Report::Ready(_) => {
                     let now = self.root.scope().now();
+                    let took = now.saturating_sub(self.root.since());
                     self.root.show(ChildState::Running, now);
-                    let took = now.saturating_sub(self.root.started());
                     self.root.emit(EventKind::Ready { took });
                     return Ok(());
                 }
@@ -146,7 +146,7 @@ impl Stopper {
     /// counts.
     pub fn limit(&self, budget: Duration) {
         if let Some(deadline) = Instant::now().checked_add(budget) {
-            self.root.limit_stop(deadline);
+            self.root.limit_stop_budget(deadline);
         }
     }
 

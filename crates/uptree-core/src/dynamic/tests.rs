@@ -37,12 +37,18 @@ impl Machine for DynamicSupervisor {
         }
         let mut counts = Counts::default();
         let (mut up, mut booting, mut significant) = (0, 0, 0);
-        for (&Child { spec, state, .. }, free) in self.children.iter().zip(free) {
+        for (&child, free) in self.children.iter().zip(free) {
+            let Child {
+                kind,
+                significant: counts_as,
+                state,
+                ..
+            } = child;
             assert_eq!(free, state == State::Free, "{self:#?}");
             if free {
                 continue;
             }
-            counts.add(&spec);
+            counts.add(kind);
             counts.active += usize::from(state == State::Running);
             booting += usize::from(state == State::Starting(Why::Boot));
             up += match state {
@@ -50,7 +56,7 @@ impl Machine for DynamicSupervisor {
                 State::Failed | State::BackingOff | State::Stuck | State::Free => 0,
             };
             significant += match state {
-                _ if !spec.significant => 0,
+                _ if !counts_as => 0,
                 State::Starting(_) | State::Running | State::Failed | State::BackingOff => 1,
                 State::Stopping | State::CalledOff | State::Stuck | State::Free => 0,
             };

@@ -51,10 +51,11 @@ impl Machine for Supervisor {
             assert!(!known[i], "{i} is twice in the order\n{self:#?}");
             known[i] = true;
             before = Some(i);
-            let Child { spec, state, .. } = self.children[i];
-            counts.add(&spec);
+            let child = self.children[i];
+            let state = child.state;
+            counts.add(child.kind);
             counts.active += usize::from(state == State::Running);
-            significant += usize::from(spec.significant && state != State::Down);
+            significant += usize::from(child.significant && state != State::Down);
         }
         assert_eq!(self.order.last(), before, "{self:#?}");
         assert_eq!(self.counts(), counts, "{self:#?}");

@@ -14,7 +14,7 @@ pub(crate) trait Walked: Machine {
     /// The children that are known.
     fn known(&self) -> Vec<Index>;
 
-    fn spec(&self, child: Index) -> Spec;
+    fn restart(&self, child: Index) -> Restart;
 
     fn ending(&self) -> Option<Outcome>;
 
@@ -175,7 +175,7 @@ impl<M: Walked> World<M> {
                     events.push(Event::Stuck(it));
                     events.push(Event::Exited(it, Exit::Abnormal));
                     // For the others it decides nothing how they end.
-                    if self.machine.spec(child).restart == Restart::Transient {
+                    if self.machine.restart(child) == Restart::Transient {
                         events.push(Event::Exited(it, Exit::Normal));
                     }
                 }

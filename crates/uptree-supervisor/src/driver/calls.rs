@@ -5,7 +5,7 @@ use std::{
     hash::{Hash, Hasher},
 };
 
-use uptree_core::{Action, Event, Incarnation as Key, Index, Note, Refusal, Status};
+use uptree_core::{Action, Counts, Event, Incarnation as Key, Index, Note, Refusal, Status};
 
 use super::{Driver, Slot};
 use crate::{
@@ -68,7 +68,7 @@ impl Driver<'_> {
                 _ = caller.send(self.delete_child(machine, &id));
             }
             Some(Call::Which(caller)) => _ = caller.send(Ok(self.which_children(machine))),
-            Some(Call::Count(caller)) => _ = caller.send(Ok(machine.counts())),
+            Some(Call::Count(caller)) => _ = caller.send(Ok(self.counts(machine))),
             Some(Call::Spec(id, caller)) => {
                 let spec = self.find(machine, &id).and_then(|it| self.scope.spec(it));
                 _ = caller.send(spec.ok_or(ControlError::NotFound));
@@ -186,6 +186,15 @@ impl Driver<'_> {
             Some(ChildInfo::new(spec, child, status))
         };
         machine.children().into_iter().filter_map(info).collect()
+    }
+
+    /// As OTP's supervisor, an ordered one looks whether its children are alive; Elixir's does not.
+    fn counts(&self, machine: &Machine) -> Counts {
+        let mut counts = machine.counts();
+        if self.ordered {
+            counts.active = counts.active.saturating_sub(self.scope.inbox.gone());
+        }
+        counts
     }
 
     /// The slot of the child with this id.

@@ -10,8 +10,8 @@ impl Walked for Supervisor {
         successors(self.order.first(), |&i| self.order.after(i)).collect()
     }
 
-    fn spec(&self, child: Index) -> Spec {
-        self.children[child].spec
+    fn restart(&self, child: Index) -> Restart {
+        self.children[child].restart
     }
 
     fn ending(&self) -> Option<Outcome> {
