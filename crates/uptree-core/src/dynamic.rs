@@ -61,7 +61,14 @@ struct Child {
     brutal_kill: bool,
     state: State,
     /// The number of the current incarnation, or of the next one while it is down.
-    number: u64,
+    number: u32,
+}
+
+impl Child {
+    /// A life of it is over.
+    fn pass(&mut self) {
+        self.number = self.number.wrapping_add(1);
+    }
 }
 
 /// What it goes through all children for.
@@ -84,7 +91,7 @@ pub struct DynamicSupervisor {
     max_children: usize,
     children: Vec<Child>,
     /// The least number of a first life.
-    first: u64,
+    first: u32,
     free: Vec<Index>,
     counts: Counts,
     /// How many children are up in any way.
@@ -223,7 +230,7 @@ impl DynamicSupervisor {
             return Err(Refusal::MaxChildren);
         }
         let i = self.add(spec, State::Starting(Why::Call));
-        self.first = self.children[i].number + 1;
+        self.first = self.children[i].number.wrapping_add(1);
         Ok(Action::Start(self.incarnation(i)))
     }
 
@@ -337,7 +344,7 @@ impl DynamicSupervisor {
             }
             Why::Restart => {
                 out(Note::StartError(i));
-                self.children[i].number += 1;
+                self.children[i].pass();
                 self.set(i, State::Failed);
                 if !self.is_ending() {
                     return Some(Action::Wait(self.incarnation(i), Duration::ZERO));
@@ -359,7 +366,7 @@ impl DynamicSupervisor {
             out(Note::ChildTerminated(i));
         }
         if restarts {
-            self.children[i].number += 1;
+            self.children[i].pass();
             return self.restart(i, out);
         }
         out(Note::LeftDown(i));
@@ -517,7 +524,7 @@ impl DynamicSupervisor {
     fn forget(&mut self, i: Index, out: &mut impl FnMut(Note)) {
         self.set(i, State::Free);
         let child = &mut self.children[i];
-        child.number += 1;
+        child.pass();
         self.counts.remove(child.kind);
         self.free.push(i);
         self.backoffs.forget(i);

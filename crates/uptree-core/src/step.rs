@@ -19,7 +19,7 @@ pub struct Incarnation {
     /// Which child.
     pub child: Index,
     /// Which of the lives in that slot: 0 at boot.
-    pub number: u64,
+    pub number: u32,
 }
 
 impl Incarnation {
@@ -31,7 +31,7 @@ impl Incarnation {
     /// The life after this one.
     pub fn next(self) -> Self {
         Self {
-            number: self.number + 1,
+            number: self.number.wrapping_add(1),
             ..self
         }
     }

@@ -49,11 +49,11 @@ struct Child {
     brutal_kill: bool,
     state: State,
     /// The number of the current incarnation, or of the next one while it is down.
-    number: u64,
+    number: u32,
 }
 
 impl Child {
-    fn new(spec: Spec, number: u64) -> Self {
+    fn new(spec: Spec, number: u32) -> Self {
         Self {
             restart: spec.restart,
             significant: spec.significant,
@@ -62,6 +62,11 @@ impl Child {
             state: State::Down,
             number,
         }
+    }
+
+    /// A life of it is over.
+    fn pass(&mut self) {
+        self.number = self.number.wrapping_add(1);
     }
 }
 
@@ -127,7 +132,7 @@ pub struct Supervisor {
     children: Vec<Child>,
     order: Order,
     /// The least number of a first life.
-    first: u64,
+    first: u32,
     free: Vec<Index>,
     counts: Counts,
     /// How many significant children are running or restarting.
@@ -342,7 +347,7 @@ impl Supervisor {
     /// forgotten.
     fn take_down(&mut self, i: Index, out: &mut impl FnMut(Note)) {
         self.set(i, State::Down);
-        self.children[i].number += 1;
+        self.children[i].pass();
         if self.children[i].restart == Restart::Temporary {
             self.forget(i, out);
         }

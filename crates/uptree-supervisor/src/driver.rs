@@ -107,7 +107,7 @@ struct Driver<'a> {
     /// Which child has an id; made when it is first needed.
     ids: Option<HashMap<ById, Index, rustc_hash::FxBuildHasher>>,
     /// Restarts that wait for their backoff.
-    waits: BinaryHeap<Reverse<(Instant, Index, u64)>>,
+    waits: BinaryHeap<Reverse<(Instant, Index, u32)>>,
     /// Children that ended and are not gone, in the order of when they are stuck.
     lingering: VecDeque<(Key, Instant)>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -147,6 +147,8 @@ impl Driver<'_> {
         loop {
             let mut action = self.step(&mut machine, event, &mut cx);
             while let Some(it) = action {
+                // An ordered machine waits for whomever it starts or stops.
+                let waits = self.ordered && matches!(it, Action::Start(_) | Action::Stop(_));
                 match it {
                     Action::Start(key) => self.start(key, None, None),
                     Action::Stop(key) => self.stop(key.child, self.cause(), None),
@@ -154,7 +156,10 @@ impl Driver<'_> {
                     Action::Serve => self.serve(&mut machine),
                     Action::Finish(outcome) => return self.finish(outcome),
                 }
-                action = self.step(&mut machine, Event::Done, &mut cx);
+                action = match waits {
+                    true => None,
+                    false => self.step(&mut machine, Event::Done, &mut cx),
+                };
             }
             event = self.next_event(asked.as_mut()).await;
         }
@@ -178,21 +183,17 @@ impl Driver<'_> {
 
     /// Starts an incarnation; of a child that was never started before, `spec` if it was added.
     fn start(&mut self, key: Key, spec: Option<ChildSpec>, caller: Option<Reply<Started>>) {
-        let slot = &mut self.slots[key.child];
         // The memory of the one before is there for this one.
-        let before = std::mem::take(slot).life;
+        self.slots[key.child] = Slot::default();
         let mut entries = self.scope.entries();
         let entry = &mut entries[key.child];
-        let (spec, restarts) = match (before, spec) {
-            (_, Some(spec)) => (spec, 0),
-            (Some(life), None) => (life.spec().clone(), life.restarts() + 1),
-            (None, None) => match std::mem::replace(entry, Entry::Free) {
-                Entry::Listed(spec) => (spec, 0),
-                Entry::Started(_) | Entry::Free => return,
-            },
+        let (spec, first) = match (spec, std::mem::replace(entry, Entry::Free)) {
+            (Some(spec), _) | (None, Entry::Listed(spec)) => (spec, key.number),
+            (None, Entry::Started(life, first)) => (life.spec().clone(), first),
+            (None, Entry::Free) => return,
         };
-        let life = Incarnation::new(&self.scope, spec, key, restarts, self.at);
-        *entry = Entry::Started(life.clone());
+        let life = Incarnation::new(&self.scope, spec, key, self.at);
+        *entry = Entry::Started(life.clone(), first);
         drop(entries);
         life.emit(EventKind::Starting);
         let deadline = self.now.checked_add(life.start_timeout());
@@ -623,7 +624,13 @@ impl Driver<'_> {
 
     /// What a child is called in other calls.
     fn child_ref(&self, life: &Incarnation) -> ChildRef {
-        ChildRef::new(&self.scope, life.first())
+        let Key { child, number } = life.key();
+        let first = self.scope.first_of(life.key()).unwrap_or(number);
+        let first = Key {
+            child,
+            number: first,
+        };
+        ChildRef::new(&self.scope, first)
     }
 
     fn look_at_the_clock(&mut self) {

@@ -53,15 +53,19 @@ impl Flight {
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct FlightId(u32);
 
-/// All flights of one supervisor. Each operation costs O(1), or O(log n) where deadlines do not
-/// come in their order, in the number of flights; amortised.
+/// All flights of one supervisor. Opening and closing one costs O(1), and one that gets as far as
+/// its deadline O(log n) in the number of flights; amortised.
 #[derive(Default)]
 pub(crate) struct Flights {
     all: Vec<Option<Flight>>,
     free: Vec<FlightId>,
-    /// Deadlines that were set. One that is no longer its flight's is left in, until it comes up
-    /// or there are too many of them.
+    /// Deadlines in order. One that is no longer its flight's is left in until it comes up.
     due: BinaryHeap<Reverse<(Instant, FlightId)>>,
+    /// Deadlines that were set since the last of them came up, in no order: most flights are over
+    /// long before that.
+    fresh: Vec<(Instant, FlightId)>,
+    /// Not after the first of those.
+    next_fresh: Option<Instant>,
 }
 
 /// So many deadlines that mean nothing are always suffered.
@@ -104,19 +108,25 @@ impl Flights {
         };
         flight.stage = stage;
         flight.deadline = deadline;
-        if let Some(deadline) = deadline {
-            self.due.push(Reverse((deadline, id)));
-            if self.due.len() > 2 * (self.all.len() - self.free.len()) + SLACK {
-                let flights = &self.all;
-                let mut due = std::mem::take(&mut self.due);
-                due.retain(|&Reverse(entry)| is_meant(flights, entry));
-                self.due = due;
-            }
+        let Some(deadline) = deadline else { return };
+        self.fresh.push((deadline, id));
+        if self.next_fresh.is_none_or(|next| deadline < next) {
+            self.next_fresh = Some(deadline);
+        }
+        if self.fresh.len() > 2 * (self.all.len() - self.free.len()) + SLACK {
+            self.fresh.retain(|&entry| is_meant(&self.all, entry));
         }
     }
 
-    /// When the first of them is out of time.
+    /// When to look for one that is out of time: not after the first deadline.
     pub(crate) fn next_deadline(&mut self) -> Option<Instant> {
+        match (self.next_due(), self.next_fresh) {
+            (Some(due), Some(fresh)) => Some(due.min(fresh)),
+            (due, fresh) => due.or(fresh),
+        }
+    }
+
+    fn next_due(&mut self) -> Option<Instant> {
         while let Some(&Reverse(entry)) = self.due.peek() {
             if is_meant(&self.all, entry) {
                 return Some(entry.0);
@@ -128,7 +138,15 @@ impl Flights {
 
     /// One that is out of time. It has no deadline from here.
     pub(crate) fn take_due(&mut self, now: Instant) -> Option<FlightId> {
-        if self.next_deadline()? > now {
+        if self.next_fresh.is_some_and(|next| next <= now) {
+            self.next_fresh = None;
+            let meant = self
+                .fresh
+                .drain(..)
+                .filter(|&entry| is_meant(&self.all, entry));
+            self.due.extend(meant.map(Reverse));
+        }
+        if self.next_due()? > now {
             return None;
         }
         let Reverse((_, id)) = self.due.pop()?;
@@ -166,11 +184,22 @@ mod tests {
         flights.enter(c, Stage::Starting, Some(at(2)));
         flights.enter(b, Stage::Asked, Some(at(4)));
         flights.close(c);
-        assert_eq!(flights.next_deadline(), Some(at(3)));
+        assert_eq!(
+            flights.next_deadline(),
+            Some(at(1)),
+            "in vain: b has another"
+        );
         assert_eq!(flights.take_due(at(2)), None);
+        assert_eq!(flights.next_deadline(), Some(at(3)));
         assert_eq!(flights.take_due(at(3)), Some(a));
         assert_eq!(flights.take_due(at(3)), None);
+        flights.enter(c, Stage::Asked, Some(at(4)));
         flights.enter(b, Stage::Asked, None);
+        assert_eq!(
+            flights.take_due(at(9)),
+            None,
+            "one is closed, the other has all the time"
+        );
         assert_eq!(flights.next_deadline(), None);
     }
 
@@ -183,7 +212,7 @@ mod tests {
             flights.enter(id, Stage::Starting, Some(now + Duration::from_secs(60 + n)));
             flights.close(id);
         }
-        assert!(flights.due.len() <= SLACK + 2, "{}", flights.due.len());
+        assert!(flights.fresh.len() <= SLACK + 2, "{}", flights.fresh.len());
         assert_eq!(flights.all.len(), 1);
     }
 }

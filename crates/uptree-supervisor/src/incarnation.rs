@@ -2,7 +2,7 @@
 //!
 //! An incarnation is gone when everything that it owned has been dropped: its own future, the
 //! tasks it spawned, and, if it is a supervisor, every incarnation below it. That is counted in
-//! `alive`; who takes it to zero reports the exit. Nothing else does, so an exit can be neither
+//! its flags; who takes it to zero reports the exit. Nothing else does, so an exit can be neither
 //! early nor lost, whether the child returned, panicked or was aborted.
 
 use std::{
@@ -60,15 +60,19 @@ pub(crate) enum Report {
     Call(Call),
 }
 
-const READY: u8 = 1;
-const DONE: u8 = 1 << 1;
+/// The flags of an incarnation, below the number of those of it that are alive.
+const READY: u32 = 1;
+const DONE: u32 = 1 << 1;
 /// Its own future is dropped: it can own nothing new.
-const ENDED: u8 = 1 << 2;
+const ENDED: u32 = 1 << 2;
 /// Its supervisor no longer waits for it.
-const RELEASED: u8 = 1 << 3;
+const RELEASED: u32 = 1 << 3;
 /// Its stop deadline is part of what the whole tree may take, and is shared by those below it.
-const BUDGET: u8 = 1 << 4;
+const BUDGET: u32 = 1 << 4;
 const CAUSE_SHIFT: u32 = 5;
+const CAUSE_MASK: u32 = 3 << CAUSE_SHIFT;
+/// One of it that is alive: its own future, a task, an incarnation below it.
+const ONE: u32 = 1 << 7;
 const CAUSES: [StopCause; 3] = [
     StopCause::Shutdown,
     StopCause::GroupRestart,
@@ -77,24 +81,27 @@ const CAUSES: [StopCause; 3] = [
 
 /// What an incarnation, its tasks and its supervisor share.
 ///
-/// Times in it are in nanoseconds since the tree began.
+/// There is one for each child, so every byte of it counts: with the two words before it in its
+/// `Arc` it is as large as what is left over by a task's allocation, whose alignment is 128.
+/// Times are in nanoseconds since the tree began.
 pub(crate) struct Incarnation {
     scope: Arc<Scope>,
     spec: ChildSpec,
-    number: u64,
     /// The state in the lowest bits, and above them since when: written by its supervisor alone,
     /// read by anybody, without a lock.
     state: AtomicU64,
     /// When it is killed if it is still there, plus 1; 0 if that is not known, or never.
     stop_deadline: AtomicU64,
-    /// Its own future, its tasks, and the incarnations below it.
-    alive: AtomicU32,
+    flags: AtomicU32,
     slot: u32,
-    /// How often its child was started before.
-    restarts: u32,
-    bits: AtomicU8,
+    number: u32,
+    /// How it ended, if that can be said in a byte; written under the lock.
+    exit: AtomicU8,
     rest: Mutex<Rest>,
 }
+
+/// Where `exit` says that it has not ended, or that the reason is in [`Extra`].
+const UNSAID: u8 = 0;
 
 const STATE_BITS: u32 = 3;
 const STATES: [ChildState; 7] = [
@@ -109,7 +116,6 @@ const STATES: [ChildState; 7] = [
 
 #[derive(Default)]
 struct Rest {
-    exit: Option<ExitReason>,
     /// Who waits to be told that it is to stop: mostly one, its own future.
     waiter: Option<Waker>,
     /// What few children need.
@@ -118,6 +124,8 @@ struct Rest {
 
 #[derive(Default)]
 struct Extra {
+    /// How it ended, if that takes more than a byte.
+    exit: Option<ExitReason>,
     progress: Option<Instant>,
     attempt: Option<BoxError>,
     /// For whoever called for the start.
@@ -131,16 +139,10 @@ struct Extra {
 }
 
 impl Incarnation {
-    /// An incarnation that starts at `at`, of a child that was started so often before.
-    pub(crate) fn new(
-        scope: &Arc<Scope>,
-        spec: ChildSpec,
-        key: Key,
-        restarts: u32,
-        at: Duration,
-    ) -> Arc<Self> {
+    /// An incarnation that starts at `at`.
+    pub(crate) fn new(scope: &Arc<Scope>, spec: ChildSpec, key: Key, at: Duration) -> Arc<Self> {
         if let Some(owner) = &scope.owner {
-            owner.alive.fetch_add(1, Ordering::Relaxed);
+            owner.own_one_more();
         }
         let slot = u32::try_from(key.child);
         Arc::new(Self {
@@ -149,10 +151,9 @@ impl Incarnation {
             number: key.number,
             state: AtomicU64::new(packed(ChildState::Starting, nanos(at))),
             stop_deadline: AtomicU64::new(0),
-            alive: AtomicU32::new(1),
+            flags: AtomicU32::new(ONE),
             slot: slot.expect("a supervisor has fewer than four billion children"),
-            restarts,
-            bits: AtomicU8::new(0),
+            exit: AtomicU8::new(UNSAID),
             rest: Mutex::default(),
         })
     }
@@ -172,16 +173,10 @@ impl Incarnation {
         }
     }
 
-    /// The key of its child's first life.
-    pub(crate) fn first(&self) -> Key {
-        Key {
-            child: self.slot as usize,
-            number: self.number - u64::from(self.restarts),
-        }
-    }
-
+    /// How often its child was started before.
     pub(crate) fn restarts(&self) -> u32 {
-        self.restarts
+        let first = self.scope.first_of(self.key());
+        self.number.wrapping_sub(first.unwrap_or(self.number))
     }
 
     /// When it came to be in the state that it is in, counted from when the tree began.
@@ -221,8 +216,16 @@ impl Incarnation {
         self.rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn has(&self, bit: u8) -> bool {
-        self.bits.load(Ordering::Acquire) & bit != 0
+    fn has(&self, flag: u32) -> bool {
+        self.flags.load(Ordering::Acquire) & flag != 0
+    }
+
+    fn own_one_more(&self) {
+        let before = self.flags.fetch_add(ONE, Ordering::Relaxed);
+        assert!(
+            before < u32::MAX - ONE,
+            "a child owns fewer than 33 million tasks, a supervisor fewer children"
+        );
     }
 
     // ------------------------------------------------------------------ what is shown of it
@@ -250,7 +253,7 @@ impl Incarnation {
             child_type: self.spec.child_type(),
             state: STATES[code],
             age: self.scope.now().saturating_sub(since),
-            incarnation: self.restarts.into(),
+            incarnation: self.restarts().into(),
             children: below.map(|below| below.snapshots()).unwrap_or_default(),
         }
     }
@@ -258,7 +261,7 @@ impl Incarnation {
     // ------------------------------------------------------------------ the child's words
 
     pub(crate) fn report_ready(&self) {
-        self.bits.fetch_or(READY, Ordering::AcqRel);
+        self.flags.fetch_or(READY, Ordering::AcqRel);
         self.report(Report::Ready(self.key()));
     }
 
@@ -267,7 +270,7 @@ impl Incarnation {
     }
 
     pub(crate) fn mark_done(&self) {
-        self.bits.fetch_or(DONE, Ordering::AcqRel);
+        self.flags.fetch_or(DONE, Ordering::AcqRel);
     }
 
     pub(crate) fn step(&self, name: &str) {
@@ -324,11 +327,14 @@ impl Incarnation {
             after: self.start_timeout(),
             source: attempt,
         };
-        rest.exit.get_or_insert(ExitReason::Error(if unexplained {
-            crate::help(error, hint)
-        } else {
-            error.into()
-        }));
+        self.keep_exit(
+            &mut rest,
+            ExitReason::Error(if unexplained {
+                crate::help(error, hint)
+            } else {
+                error.into()
+            }),
+        );
     }
 
     // ------------------------------------------------------------------ the stop
@@ -339,10 +345,10 @@ impl Incarnation {
             self.limit_stop(deadline);
         }
         let code = CAUSES.iter().position(|&each| each == cause);
-        let code = u8::try_from(code.unwrap_or_default() + 1).unwrap_or(1);
-        let first = |bits: u8| (bits >> CAUSE_SHIFT == 0).then_some(bits | code << CAUSE_SHIFT);
+        let code = u32::try_from(code.unwrap_or_default() + 1).unwrap_or(1);
+        let first = |flags: u32| (flags & CAUSE_MASK == 0).then_some(flags | code << CAUSE_SHIFT);
         _ = self
-            .bits
+            .flags
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, first);
         let (first, others) = {
             let mut rest = self.rest();
@@ -366,7 +372,7 @@ impl Incarnation {
     /// The same, as its part of what the whole tree may take.
     pub(crate) fn limit_stop_budget(&self, deadline: Instant) {
         self.limit_stop(deadline);
-        self.bits.fetch_or(BUDGET, Ordering::AcqRel);
+        self.flags.fetch_or(BUDGET, Ordering::AcqRel);
     }
 
     /// When its stop is to be over, if that is to be shared by those below it.
@@ -375,8 +381,8 @@ impl Incarnation {
     }
 
     pub(crate) fn stop_cause(&self) -> Option<StopCause> {
-        let code = usize::from(self.bits.load(Ordering::Acquire) >> CAUSE_SHIFT);
-        CAUSES.get(code.checked_sub(1)?).copied()
+        let code = (self.flags.load(Ordering::Acquire) & CAUSE_MASK) >> CAUSE_SHIFT;
+        CAUSES.get((code as usize).checked_sub(1)?).copied()
     }
 
     pub(crate) fn stop_deadline(&self) -> Option<Instant> {
@@ -405,25 +411,42 @@ impl Incarnation {
 
     /// Keeps the first reason.
     pub(crate) fn set_exit(&self, reason: ExitReason) {
-        self.rest().exit.get_or_insert(reason);
+        self.keep_exit(&mut self.rest(), reason);
+    }
+
+    fn keep_exit(&self, rest: &mut Rest, reason: ExitReason) {
+        let exit = rest.extra.as_ref().and_then(|extra| extra.exit.as_ref());
+        if exit.is_some() || self.exit.load(Ordering::Relaxed) != UNSAID {
+            return;
+        }
+        match reason.code() {
+            Some(code) => self.exit.store(code, Ordering::Relaxed),
+            None => rest.extra().exit = Some(reason),
+        }
     }
 
     /// Looks at how it ended, if it has.
     pub(crate) fn with_exit<T>(&self, look: impl FnOnce(&ExitReason) -> T) -> Option<T> {
-        self.rest().exit.as_ref().map(look)
+        let rest = self.rest();
+        match ExitReason::of_code(self.exit.load(Ordering::Relaxed)) {
+            Some(exit) => Some(look(&exit)),
+            None => rest.extra.as_ref()?.exit.as_ref().map(look),
+        }
     }
 
     /// How it ended, for whoever is the last to ask.
     pub(crate) fn take_exit(&self) -> Option<ExitReason> {
-        self.rest().exit.take()
+        let mut rest = self.rest();
+        let exit = ExitReason::of_code(self.exit.swap(UNSAID, Ordering::Relaxed));
+        exit.or_else(|| rest.extra.as_mut()?.exit.take())
     }
 
     /// Its own future is dropped; what else it owned goes too. The first reason is kept.
     pub(crate) fn end(&self, reason: ExitReason) {
-        self.bits.fetch_or(ENDED, Ordering::AcqRel);
+        self.flags.fetch_or(ENDED, Ordering::AcqRel);
         let tasks = {
             let mut rest = self.rest();
-            rest.exit.get_or_insert(reason);
+            self.keep_exit(&mut rest, reason);
             rest.extra
                 .as_mut()
                 .map(|extra| std::mem::take(&mut extra.tasks))
@@ -431,7 +454,8 @@ impl Incarnation {
         for task in tasks.into_iter().flatten().filter_map(|(_, task)| task) {
             task.abort();
         }
-        if self.alive.load(Ordering::Acquire) > 1 {
+        // Under the lock or before it a task may have been added.
+        if self.flags.load(Ordering::Acquire) >= 2 * ONE {
             self.report(Report::Lingers(self.key()));
         }
         self.release();
@@ -439,11 +463,12 @@ impl Incarnation {
 
     /// One thing less is alive; the last one reports the exit.
     fn release(&self) {
-        if self.alive.fetch_sub(1, Ordering::AcqRel) > 1 {
+        let before = self.flags.fetch_sub(ONE, Ordering::AcqRel);
+        if before >= 2 * ONE {
             return;
         }
         let normal = |exit: &ExitReason| matches!(exit, ExitReason::Normal);
-        let done = self.has(DONE) && self.with_exit(normal) == Some(true);
+        let done = before & DONE != 0 && self.with_exit(normal) == Some(true);
         let key = self.key();
         self.report(Report::Gone { key, done });
         self.release_owner();
@@ -452,7 +477,7 @@ impl Incarnation {
     /// Its supervisor no longer waits for it: because it is gone, or because it is stuck. Says
     /// whether that is new.
     pub(crate) fn release_owner(&self) -> bool {
-        let before = self.bits.fetch_or(RELEASED, Ordering::AcqRel);
+        let before = self.flags.fetch_or(RELEASED, Ordering::AcqRel);
         if before & RELEASED != 0 {
             return false;
         }
@@ -473,7 +498,7 @@ impl Incarnation {
         let extra = rest.extra();
         extra.tasks_ever += 1;
         extra.tasks.insert(extra.tasks_ever, None);
-        self.alive.fetch_add(1, Ordering::Relaxed);
+        self.own_one_more();
         Some(extra.tasks_ever)
     }
 
@@ -520,7 +545,7 @@ impl Rest {
 impl fmt::Debug for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path().to_string();
-        write!(f, "Incarnation({path} #{})", self.restarts)
+        write!(f, "Incarnation({path} #{})", self.number)
     }
 }
 

@@ -28,8 +28,8 @@ pub(crate) enum Entry {
     Free,
     /// A child that was never started.
     Listed(ChildSpec),
-    /// The latest incarnation of a child.
-    Started(Arc<Incarnation>),
+    /// The latest incarnation of a child, and the number of its first.
+    Started(Arc<Incarnation>, u32),
 }
 
 impl Entry {
@@ -37,7 +37,7 @@ impl Entry {
         match self {
             Self::Free => None,
             Self::Listed(spec) => Some(spec),
-            Self::Started(life) => Some(life.spec()),
+            Self::Started(life, _) => Some(life.spec()),
         }
     }
 }
@@ -71,12 +71,20 @@ impl Scope {
         self.entries().get(slot)?.spec().cloned()
     }
 
+    /// The number of the first life of the child whose life this is, if that is its latest.
+    pub(crate) fn first_of(&self, key: Key) -> Option<u32> {
+        match self.entries().get(key.child)? {
+            Entry::Started(life, first) if life.key() == key => Some(*first),
+            _ => None,
+        }
+    }
+
     /// Every slot with what is in it, in start order.
     pub(crate) fn in_order(&self) -> Vec<(Index, Entry)> {
         let mut entries: Vec<_> = self.entries().iter().cloned().enumerate().collect();
         // Those whom the supervisor began with share a number, and are in order already.
         entries.sort_by_key(|(slot, entry)| match entry {
-            Entry::Started(life) => life.first().number,
+            Entry::Started(_, first) => *first,
             Entry::Listed(_) | Entry::Free => Key::first(*slot).number,
         });
         entries
@@ -87,7 +95,7 @@ impl Scope {
         let shown = |(_, entry)| match entry {
             Entry::Free => None,
             Entry::Listed(spec) => Some(Snapshot::unstarted(&spec, self.now())),
-            Entry::Started(life) => Some(life.snapshot()),
+            Entry::Started(life, _) => Some(life.snapshot()),
         };
         // Under no lock: those below have locks of their own.
         self.in_order().into_iter().filter_map(shown).collect()

@@ -163,13 +163,7 @@ impl ChildSpec {
     }
 
     pub(crate) fn core(&self) -> Spec {
-        let options = self.options();
-        Spec {
-            restart: options.restart,
-            shutdown: options.shutdown,
-            significant: options.significant,
-            child_type: self.child_type(),
-        }
+        self.0.core()
     }
 
     pub(crate) fn spawn(&self, life: &Arc<Incarnation>) -> JoinHandle<()> {
@@ -223,6 +217,18 @@ struct Head {
 trait Spawn: Send + Sync {
     fn head(&self) -> &Head;
     fn head_mut(&mut self) -> &mut Head;
+    fn core(&self) -> Spec {
+        let options = &self.head().options;
+        Spec {
+            restart: options.restart,
+            shutdown: options.shutdown,
+            significant: options.significant,
+            child_type: match self.children() {
+                Some(_) => ChildType::Supervisor,
+                None => ChildType::Worker,
+            },
+        }
+    }
     fn spawn(self: Arc<Self>, life: Arc<Incarnation>) -> JoinHandle<()>;
     fn check(&self) -> Vec<BoxError>;
     fn lost(&self) -> Option<Lost>;

@@ -18,7 +18,7 @@ impl Supervisor {
         }
         self.is_served()?;
         let i = self.add(spec);
-        self.first = self.children[i].number + 1;
+        self.first = self.children[i].number.wrapping_add(1);
         Ok(self.start(i, StartIsFor::Added))
     }
 

@@ -178,12 +178,13 @@ impl Driver<'_> {
     fn which_children(&self, machine: &Machine) -> Vec<ChildInfo> {
         let entries = self.scope.entries();
         let info = |(child, status): (Index, Status)| {
-            let spec = entries[child].spec()?.clone();
-            let child = match &self.slots[child].life {
-                Some(life) => self.child_ref(life),
-                None => ChildRef::new(&self.scope, Key::first(child)),
+            let (spec, number) = match &entries[child] {
+                Entry::Free => return None,
+                Entry::Listed(spec) => (spec, Key::first(child).number),
+                Entry::Started(life, first) => (life.spec(), *first),
             };
-            Some(ChildInfo::new(spec, child, status))
+            let child = ChildRef::new(&self.scope, Key { child, number });
+            Some(ChildInfo::new(spec.clone(), child, status))
         };
         machine.children().into_iter().filter_map(info).collect()
     }
@@ -213,9 +214,16 @@ impl Driver<'_> {
 
     /// The slot of a child that is still known.
     fn resolve(&self, child: &ChildRef) -> Option<Index> {
-        let slot = self.slots.get(child.first.child)?;
-        let life = slot.life.as_ref()?;
-        (child.is_of(&self.scope) && self.child_ref(life) == *child).then_some(child.first.child)
+        let Key {
+            child: slot,
+            number,
+        } = child.first;
+        let known = match self.scope.entries().get(slot)? {
+            Entry::Started(_, first) => *first == number,
+            Entry::Listed(_) => Key::first(slot).number == number,
+            Entry::Free => false,
+        };
+        (known && child.is_of(&self.scope)).then_some(slot)
     }
 }
 
