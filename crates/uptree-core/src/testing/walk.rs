@@ -7,11 +7,16 @@ use std::{
 };
 
 use super::{Call, Machine};
-use crate::{Action, Event, Exit, Incarnation, Index, Note, Outcome, Restart, Spec};
+use crate::{
+    Action, ChildType, Event, Exit, Incarnation, Index, Note, Outcome, Restart, Shutdown, Spec,
+};
 
 /// A machine that can be walked through.
 pub(crate) trait Walked: Machine {
-    /// The children that are known.
+    /// Its children have an order, in which new ones come last.
+    const IS_ORDERED: bool;
+
+    /// The children that are known, in their order.
     fn known(&self) -> Vec<Index>;
 
     fn spec(&self, child: Index) -> Spec;
@@ -322,6 +327,9 @@ impl<M: Walked> World<M> {
     /// What always holds.
     fn is_sound(&self, before: &[Index]) {
         self.machine.audit();
+        if !M::IS_ORDERED {
+            return;
+        }
         let after = self.machine.known();
         let mut kept = before.iter().filter(|i| after.contains(i));
         let unmoved = after
@@ -394,4 +402,37 @@ impl<M: Walked> World<M> {
         }
         self.machine.simplify(renumber);
     }
+}
+
+pub(crate) const PERMANENT: Spec = spec(Restart::Permanent);
+pub(crate) const TRANSIENT: Spec = spec(Restart::Transient);
+pub(crate) const TEMPORARY: Spec = spec(Restart::Temporary);
+
+const fn spec(restart: Restart) -> Spec {
+    Spec {
+        restart,
+        shutdown: Shutdown::Infinity,
+        significant: false,
+        child_type: ChildType::Worker,
+    }
+}
+
+/// Every list of so many out of `specs`.
+pub(crate) fn lists(len: usize, specs: &[Spec]) -> Vec<Vec<Spec>> {
+    let mut lists = vec![Vec::new()];
+    for _ in 0..len {
+        let longer = |list: Vec<Spec>| {
+            let with = move |&spec| [list.clone(), vec![spec]].concat();
+            specs.iter().map(with)
+        };
+        lists = lists.into_iter().flat_map(longer).collect();
+    }
+    lists
+}
+
+/// So that a walk that stopped walking is noticed.
+#[track_caller]
+pub(crate) fn at_least(least: usize, states: impl Iterator<Item = usize>) {
+    let states: usize = states.sum();
+    assert!(states >= least, "{states} states");
 }
