@@ -1,15 +1,18 @@
 //! Walks through every state that a machine and its children can reach together.
 
+mod hasher;
+mod lists;
+
 use std::{
     collections::HashSet,
-    hash::{BuildHasher, BuildHasherDefault, Hasher},
+    hash::{BuildHasher, BuildHasherDefault},
     time::Duration,
 };
 
 use super::{Call, Machine};
-use crate::{
-    Action, ChildType, Event, Exit, Incarnation, Index, Note, Outcome, Restart, Shutdown, Spec,
-};
+use crate::{Action, Event, Exit, Incarnation, Index, Note, Outcome, Restart, Spec};
+use hasher::QuickHasher;
+pub(crate) use lists::{PERMANENT, TEMPORARY, TRANSIENT, at_least, lists};
 
 /// A machine that can be walked through.
 pub(crate) trait Walked: Machine {
@@ -32,47 +35,6 @@ pub(crate) trait Walked: Machine {
 
     /// Asserts what must hold of an action before it is performed, or of a machine that waits.
     fn check(world: &World<Self>, action: Option<Action>);
-}
-
-/// The walk is half as fast with the default one.
-#[derive(Default)]
-struct QuickHasher(u64);
-
-impl QuickHasher {
-    fn mix(&mut self, word: u64) {
-        let mixed = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = mixed ^ (mixed >> 32);
-    }
-}
-
-impl Hasher for QuickHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.mix(u64::from_le_bytes(word));
-        }
-    }
-
-    fn write_u8(&mut self, n: u8) {
-        self.mix(n.into());
-    }
-
-    fn write_u32(&mut self, n: u32) {
-        self.mix(n.into());
-    }
-
-    fn write_u64(&mut self, n: u64) {
-        self.mix(n);
-    }
-
-    fn write_usize(&mut self, n: usize) {
-        self.mix(n as u64);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 /// A machine, and what a driver has to do with it.
@@ -402,37 +364,4 @@ impl<M: Walked> World<M> {
         }
         self.machine.simplify(renumber);
     }
-}
-
-pub(crate) const PERMANENT: Spec = spec(Restart::Permanent);
-pub(crate) const TRANSIENT: Spec = spec(Restart::Transient);
-pub(crate) const TEMPORARY: Spec = spec(Restart::Temporary);
-
-const fn spec(restart: Restart) -> Spec {
-    Spec {
-        restart,
-        shutdown: Shutdown::Infinity,
-        significant: false,
-        child_type: ChildType::Worker,
-    }
-}
-
-/// Every list of so many out of `specs`.
-pub(crate) fn lists(len: usize, specs: &[Spec]) -> Vec<Vec<Spec>> {
-    let mut lists = vec![Vec::new()];
-    for _ in 0..len {
-        let longer = |list: Vec<Spec>| {
-            let with = move |&spec| [list.clone(), vec![spec]].concat();
-            specs.iter().map(with)
-        };
-        lists = lists.into_iter().flat_map(longer).collect();
-    }
-    lists
-}
-
-/// So that a walk that stopped walking is noticed.
-#[track_caller]
-pub(crate) fn at_least(least: usize, states: impl Iterator<Item = usize>) {
-    let states: usize = states.sum();
-    assert!(states >= least, "{states} states");
 }
