@@ -4,6 +4,7 @@ mod auto_shutdown;
 mod calls;
 mod restarts;
 mod shutdown;
+mod walk;
 
 use super::*;
 use crate::testing::{

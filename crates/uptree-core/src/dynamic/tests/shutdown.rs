@@ -122,3 +122,16 @@ fn what_ends_before_its_turn_to_be_stopped_is_found_dead() {
     ];
     assert_eq!(notes, expected);
 }
+
+#[test]
+fn it_is_ending_from_its_reason_to_end_on() {
+    let mut machine = supervisor("permanent, permanent");
+    let mut step = |event| {
+        machine.step(event, Duration::ZERO, &mut |_| ());
+        machine.is_ending()
+    };
+    assert!(!step(Event::Boot));
+    assert!(!step(Event::Started(Incarnation::first(0))));
+    assert!(step(Event::Exited(Incarnation::first(1), Exit::Abnormal)));
+    assert!(step(Event::Shutdown));
+}

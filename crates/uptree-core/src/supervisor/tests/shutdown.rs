@@ -252,3 +252,16 @@ fn a_call_that_a_shutdown_overtakes_in_its_turn_does_nothing() {
     assert_eq!(machine.terminate_child(0, out), None);
     assert_eq!(machine, before);
 }
+
+#[test]
+fn it_is_ending_from_its_reason_to_end_on() {
+    let mut machine = supervisor(OneForOne, "permanent, permanent");
+    let mut step = |event| {
+        machine.step(event, Duration::ZERO, &mut |_| ());
+        machine.is_ending()
+    };
+    assert!(!step(Event::Boot));
+    assert!(!step(Event::Started(Incarnation::first(0))));
+    assert!(step(Event::Exited(Incarnation::first(1), Exit::Abnormal)));
+    assert!(step(Event::Shutdown));
+}
