@@ -160,7 +160,7 @@ impl<M: Machine> Player<M> {
             return Event::Retry(self.waits.remove(wait.expect("a wait of this child")));
         }
         let mut it = self.machine.incarnation(child);
-        it.number -= u64::from(late);
+        it.number -= u32::from(late);
         match what {
             "started" => Event::Started(it),
             "ignored" => Event::Ignored(it),

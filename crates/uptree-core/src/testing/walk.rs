@@ -42,7 +42,7 @@ pub(crate) trait Walked: Machine {
 pub(crate) struct World<M> {
     pub(crate) machine: M,
     /// By slot: the latest incarnation's number, and what there is of it.
-    pub(crate) lives: Vec<(u64, Life)>,
+    pub(crate) lives: Vec<(u32, Life)>,
     /// Those that [`Event::Retry`] is due for.
     pub(crate) waits: Vec<Incarnation>,
     /// Those whose start (true) or end is waited for by somebody who called.
@@ -345,7 +345,7 @@ impl<M: Walked> World<M> {
         let renumber = |it: Incarnation| {
             // Whether a number is the current one is all that is ever asked.
             let current = machine.incarnation(it.child).number;
-            let number = 2_u64.saturating_sub(current - it.number);
+            let number = 2_u32.saturating_sub(current - it.number);
             Incarnation { number, ..it }
         };
         for (child, (number, _)) in self.lives.iter_mut().enumerate() {

@@ -13,8 +13,8 @@ impl Walked for DynamicSupervisor {
         self.children().map(|(i, _)| i).collect()
     }
 
-    fn spec(&self, child: Index) -> Spec {
-        self.children[child].spec
+    fn restart(&self, child: Index) -> Restart {
+        self.children[child].restart
     }
 
     fn ending(&self) -> Option<Outcome> {
