@@ -87,6 +87,7 @@ pub(crate) async fn run(plan: Plan<'_>, cx: Starting) -> Result {
     };
     driver.run(machine, cx).await
 }
+        stop_callers: Vec::new(),
 
 struct Driver<'a> {
     /// The supervisor's own incarnation, one of its parent's.
@@ -117,8 +118,10 @@ struct Driver<'a> {
     asked: bool,
     /// It has begun to end, asked or not.
     ending: bool,
-    /// Who called for its end, and what it is to end with.
-    stop: Option<(Result, Vec<Reply<()>>)>,
+    /// What it is to end with, if a call ends it.
+    stop: Option<Result>,
+    /// Who called for its end.
+    stop_callers: Vec<Reply<()>>,
     /// For each child, what it and those before it may take to stop; made when it is needed.
     stop_budgets: Option<Vec<Option<Duration>>>,
     /// A child that has stopped, and how long that took, until the core has had its say.

@@ -43,8 +43,11 @@ impl Driver<'_> {
     pub(super) fn on_call(&mut self, call: Call) -> Option<Event> {
         match call {
             Call::Stop(reason, caller) => {
-                let (_, callers) = self.stop.get_or_insert((reason, Vec::new()));
-                callers.push(caller);
+                // Whoever began its end has said what it ends with.
+                if !self.ending {
+                    self.stop = Some(reason);
+                }
+                self.stop_callers.push(caller);
                 Some(Event::Shutdown)
             }
             // It ends: what waits is answered by that.

@@ -69,16 +69,16 @@ impl Driver<'_> {
 
     /// What the supervisor's own incarnation ends with.
     pub(super) fn finish(&mut self, outcome: Outcome) -> Result {
+        if !matches!(outcome, Outcome::Stuck(_)) {
+            for caller in self.stop_callers.drain(..) {
+                _ = caller.send(Ok(()));
+            }
+        }
         let (Outcome::StartFailed(child) | Outcome::MaxIntensity(child) | Outcome::Stuck(child)) =
             outcome
         else {
             return match self.stop.take() {
-                Some((reason, callers)) => {
-                    for caller in callers {
-                        _ = caller.send(Ok(()));
-                    }
-                    reason
-                }
+                Some(reason) => reason,
                 None if outcome == Outcome::Shutdown => Ok(()),
                 None => Err(ExitWith(ExitReason::Shutdown).into()),
             };

@@ -12,12 +12,15 @@ use tokio::{
 };
 
 use crate::{
-    BoxError, ChildSpec, Context, Event, EventKind, IntoChild, Observer, Restart, Result, Shutdown,
-    StartError, Starting, StopCause, Strategy, Supervisor, Tree, TreeError, TreeOptions, once,
-    service, worker,
+    AutoShutdown, Backoff, BoxError, ChildInfo, ChildSpec, Context, ControlError, Counts,
+    DynamicSupervisor, Event, EventKind, ExitReason, ExitWith, IntoChild, Observer, Restart,
+    Result, Shutdown, StartError, Started, Starting, StopCause, Strategy, Supervisor, Tree,
+    TreeError, TreeOptions, once, service, worker,
 };
 
 mod budget;
+mod calls;
+mod ends;
 mod kill;
 mod restart;
 mod start;
@@ -115,6 +118,21 @@ async fn steady((): (), cx: Context) -> Result {
     Ok(())
 }
 
+/// Takes so long to start.
+async fn slow(start: Duration, cx: Starting) -> Result {
+    sleep(start).await;
+    let cx = cx.ready();
+    cx.shutdown().await;
+    Ok(())
+}
+
+/// Takes so long to stop.
+async fn tidy(stop: Duration, cx: Context) -> Result {
+    cx.shutdown().await;
+    sleep(stop).await;
+    Ok(())
+}
+
 /// Fails when told to.
 async fn fuse(fuse: Arc<Notify>, cx: Context) -> Result {
     tokio::select! {
@@ -123,6 +141,12 @@ async fn fuse(fuse: Arc<Notify>, cx: Context) -> Result {
     }
 }
 
+/// Fails at its start.
+async fn broken((): (), _cx: Starting) -> Result {
+    Err("no schema".into())
+}
+
+/// Never stops by itself.
 async fn deaf((): (), _cx: Context) -> Result {
     pending().await
 }
@@ -150,3 +174,90 @@ impl Drop for Falls {
         self.1.tell(&format!("{} dropped", self.0));
     }
 }
+
+/// What a call was answered, as a line of the story has it.
+trait Answer {
+    fn line(&self) -> String;
+}
+
+impl Answer for () {
+    fn line(&self) -> String {
+        "done".into()
+    }
+}
+
+impl Answer for Started {
+    fn line(&self) -> String {
+        let line = if self.is_ignored() {
+            "ignored"
+        } else {
+            "started"
+        };
+        line.into()
+    }
+}
+
+impl Answer for Vec<ChildInfo> {
+    fn line(&self) -> String {
+        let children = self
+            .iter()
+            .map(|it| format!("{} {:?}", it.id(), it.status()));
+        children.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Answer for Counts {
+    fn line(&self) -> String {
+        let Self {
+            specs,
+            active,
+            supervisors,
+            workers,
+        } = self;
+        format!("{specs} specs, {active} active, {supervisors} supervisors, {workers} workers")
+    }
+}
+
+impl Answer for ChildSpec {
+    fn line(&self) -> String {
+        self.id().to_owned()
+    }
+}
+
+impl<T: Answer> Answer for std::result::Result<T, ControlError> {
+    fn line(&self) -> String {
+        match self {
+            Ok(answer) => answer.line(),
+            Err(ControlError::StartFailed { path, source }) => {
+                format!("{path} did not start: {}", chain(source).join(": "))
+            }
+            Err(error) => error.to_string(),
+        }
+    }
+}
+
+/// Makes calls one after the other, and holds each answer against what is expected.
+macro_rules! answers {
+    ($($supervisor:ident.$method:ident($($arg:expr),*) => $expected:expr;)*) => {
+        $(
+            let answer = $supervisor.$method($($arg),*).await;
+            assert_eq!(answer.line(), $expected, "{}", stringify!($method($($arg),*)));
+        )*
+    };
+}
+use answers;
+
+/// Makes a call from a task of its own; its answer is a line of the story.
+macro_rules! call {
+    ($story:ident, $supervisor:ident.$method:ident($($arg:expr),*)) => {{
+        let (story, supervisor) = ($story.clone(), $supervisor.clone());
+        tokio::spawn(async move {
+            let answer = supervisor.$method($($arg),*).await;
+            story.tell(&format!("> {}: {}", stringify!($method), answer.line()));
+        })
+    }};
+}
+use call;
+
+const NO_PROC: &str = "the supervisor is not running";
+const NOT_FOUND: &str = "there is no such child";
