@@ -458,17 +458,17 @@ impl Driver<'_> {
     fn on_ready(&mut self, key: Key) -> Option<Event> {
         let life = self.slots[key.child].life.clone();
         let life = life.filter(|life| life.key() == key)?;
-        // It may be on its way down by now; then the readiness comes too late to be told.
-        if life.stop_cause().is_none() {
-            let took = self.at.saturating_sub(life.since());
-            life.show(ChildState::Running, self.at);
-            life.emit(EventKind::Ready { took });
-            let flight = self.slots[key.child].flight.take();
-            let flight = flight.and_then(|id| self.flights.close(id));
-            if let Some(caller) = flight.and_then(|flight| flight.started) {
-                let child = self.child_ref(&life);
-                _ = caller.send(Ok(Started::new(child, life.take_info())));
-            }
+        // It may be on its way down by now, told or killed; then its word comes too late.
+        let id = self.slots[key.child].flight;
+        let id = id.filter(|&id| self.flights.get(id).is_some_and(Flight::is_starting))?;
+        self.slots[key.child].flight = None;
+        let flight = self.flights.close(id);
+        let took = self.at.saturating_sub(life.since());
+        life.show(ChildState::Running, self.at);
+        life.emit(EventKind::Ready { took });
+        if let Some(caller) = flight.and_then(|flight| flight.started) {
+            let child = self.child_ref(&life);
+            _ = caller.send(Ok(Started::new(child, life.take_info())));
         }
         Some(Event::Started(key))
     }

@@ -47,6 +47,11 @@ impl Flight {
             ended: Vec::new(),
         }
     }
+
+    /// It has been neither asked to stop nor killed.
+    pub(crate) fn is_starting(&self) -> bool {
+        self.stage == Stage::Starting
+    }
 }
 
 /// A flight's place among the others.

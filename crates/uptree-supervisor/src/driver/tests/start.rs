@@ -2,9 +2,6 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_boot_stops_what_had_started_and_names_the_deepest_path() {
-    async fn broken((): (), _cx: Starting) -> Result {
-        Err("no schema".into())
-    }
     let story = Story::new();
     let inner = Supervisor::new("db")
         .children(steadies(&["pool"]))
@@ -183,4 +180,82 @@ fn what_is_wrong_is_found_before_anything_starts() {
 #[test]
 fn a_start_error_says_what_happened() {
     assert_eq!(StartError::Killed.to_string(), "killed while it started");
+}
+
+/// Cleans up so long when it is called off, and says that it is ready all the same.
+async fn stubborn(cleanup: Duration, cx: Starting) -> Result {
+    cx.cancelled().await;
+    sleep(cleanup).await;
+    let _cx = cx.ready();
+    pending().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_is_ready_too_late_did_not_start() {
+    let story = Story::new();
+    let child = service("late", SECOND, stubborn)
+        .start_timeout(7 * SECOND)
+        .cancel_grace(2 * SECOND);
+    let mut tree = spawn(&story, Supervisor::new("app").child(child));
+    let error = tree.ready().await.expect_err("does not boot");
+    assert_eq!(
+        chain(&error),
+        ["app/late did not start", "not ready within 7s"]
+    );
+    story.is(&[
+        "0 app starting",
+        "0 app/late starting",
+        "9 app/late killing",
+        "9 app/late start failed: not ready within 7s",
+        "9 app ending",
+    ]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_calls_for_a_start_that_is_ready_too_late_is_told_that_it_failed() {
+    let child = || {
+        service("late", SECOND, stubborn)
+            .start_timeout(7 * SECOND)
+            .cancel_grace(2 * SECOND)
+    };
+    let app = Supervisor::new("app");
+    let crew = DynamicSupervisor::new("crew");
+    let _tree = app
+        .clone()
+        .child(crew.clone())
+        .start()
+        .await
+        .expect("boots");
+    answers! {
+        app.start_child(child()) => "app/late did not start: not ready within 7s";
+        app.which_children() => "crew Running";
+        crew.start_child(child()) => "app/crew/late did not start: not ready within 7s";
+        crew.which_children() => "";
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_is_killed_with_its_first_word_on_the_way_was_never_ready() {
+    let story = Story::new();
+    let stopper = Arc::new(std::sync::OnceLock::<crate::Stopper>::new());
+    async fn says_it_and_stops_the_tree(
+        stopper: Arc<std::sync::OnceLock<crate::Stopper>>,
+        cx: Starting,
+    ) -> Result {
+        let _cx = cx.ready();
+        let stopper = stopper.get().expect("it is spawned");
+        stopper.stop(StopCause::Shutdown);
+        pending().await
+    }
+    let child = service("brief", stopper.clone(), says_it_and_stops_the_tree);
+    let app = Supervisor::new("app").child(child.shutdown(Shutdown::BrutalKill));
+    let mut tree = spawn(&story, app);
+    _ = stopper.set(tree.stopper());
+    tree.wait().await.expect("stops");
+    story.is(&[
+        "0 app starting",
+        "0 app/brief starting",
+        "0 app/brief stopping: Shutdown",
+        "0 app/brief stopped: killed",
+    ]);
 }
