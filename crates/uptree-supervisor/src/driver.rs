@@ -53,10 +53,16 @@ pub(crate) async fn run(plan: Plan<'_>, cx: Starting) -> Result {
         return Err(fault.into());
     }
     let own = cx.life().clone();
-    let scope = Scope::new(own.tree().clone(), Some(own.clone()), plan.children);
+    let mut machine = plan.machine;
+    let ordered = machine.is_ordered();
+    let scope = Scope::new(
+        own.tree().clone(),
+        Some(own.clone()),
+        plan.children,
+        ordered,
+    );
     own.keep_below(&scope);
     let _published = plan.live.publish(scope.clone())?;
-    let mut machine = plan.machine;
     for (child, spec) in plan.children.iter().enumerate() {
         if let Some(backoff) = &spec.options().backoff {
             machine.set_backoff(child, **backoff);
@@ -69,7 +75,7 @@ pub(crate) async fn run(plan: Plan<'_>, cx: Starting) -> Result {
         scope,
         intensity: plan.intensity,
         max_shutdown: plan.max_shutdown,
-        ordered: machine.is_ordered(),
+        ordered,
         slots: plan.children.iter().map(|_| Slot::default()).collect(),
         flights: Flights::default(),
         calls: VecDeque::new(),
@@ -81,13 +87,13 @@ pub(crate) async fn run(plan: Plan<'_>, cx: Starting) -> Result {
         asked: false,
         ending: false,
         stop: None,
+        stop_callers: Vec::new(),
         stop_budgets: None,
         stopped: None,
         forgotten: Vec::new(),
     };
     driver.run(machine, cx).await
 }
-        stop_callers: Vec::new(),
 
 struct Driver<'a> {
     /// The supervisor's own incarnation, one of its parent's.
@@ -245,13 +251,12 @@ impl Driver<'_> {
 
     /// Asks a child to stop within `limit`, or within less if the whole stop has too little time.
     fn ask(&mut self, child: Index, life: &Arc<Incarnation>, cause: StopCause, limit: Duration) {
-        let spec = life.spec();
         // A supervisor is not cut short: its children are.
-        let kills = spec.children().is_none() || limit != Duration::MAX;
+        let kills = life.spec().children().is_none() || limit != Duration::MAX;
         let own = if kills {
             Some(limit)
         } else {
-            spec.stop_budget()
+            life.time_to_stop()
         };
         let budget = self.own.stop_budget();
         let given = match budget {
@@ -292,8 +297,7 @@ impl Driver<'_> {
             let mut sums = vec![None; entries.len()];
             let mut sum = Some(Duration::ZERO);
             for (slot, entry) in entries {
-                let Some(spec) = entry.spec() else { continue };
-                sum = sum.zip(spec.stop_budget()).and_then(|(sum, own)| {
+                sum = sum.zip(entry.time_to_stop()).and_then(|(sum, own)| {
                     if self.ordered {
                         sum.checked_add(own)
                     } else {

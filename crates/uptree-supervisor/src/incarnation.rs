@@ -241,13 +241,27 @@ impl Incarnation {
         self.rest().extra().below = Arc::downgrade(below);
     }
 
+    /// What is below it, if it is a supervisor.
+    fn below(&self) -> Option<Arc<Scope>> {
+        let below = self.rest().extra.as_ref().map(|extra| extra.below.clone());
+        below?.upgrade()
+    }
+
+    /// The longest that its orderly stop takes, with those below it who were added by calls;
+    /// `None` if there is no limit.
+    pub(crate) fn time_to_stop(&self) -> Option<Duration> {
+        match self.below() {
+            Some(below) if below.ordered => self.spec.stop_budget_with(|| below.time_to_stop()),
+            _ => self.spec.stop_budget(),
+        }
+    }
+
     /// It and what is below it, as they are now.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let state = self.state.load(Ordering::Acquire);
         let code = usize::try_from(state & ((1 << STATE_BITS) - 1)).unwrap_or_default();
         let since = Duration::from_nanos(state >> STATE_BITS);
-        let below = self.rest().extra.as_ref().map(|extra| extra.below.clone());
-        let below = below.and_then(|below| below.upgrade());
+        let below = self.below();
         Snapshot {
             id: self.id().to_owned(),
             child_type: self.spec.child_type(),

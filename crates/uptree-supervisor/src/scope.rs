@@ -15,6 +15,8 @@ pub(crate) struct Scope {
     pub(crate) tree: Arc<TreeState>,
     /// The supervisor's own incarnation; `None` above the root.
     pub(crate) owner: Option<Arc<Incarnation>>,
+    /// Its children stop one after the other.
+    pub(crate) ordered: bool,
     pub(crate) inbox: Inbox,
     /// A child in each slot. Written by the supervisor, when an incarnation starts or a child is
     /// forgotten; read by whoever looks on.
@@ -40,6 +42,15 @@ impl Entry {
             Self::Started(life, _) => Some(life.spec()),
         }
     }
+
+    /// The longest that its stop takes; `None` if there is no limit.
+    pub(crate) fn time_to_stop(&self) -> Option<Duration> {
+        match self {
+            Self::Free => Some(Duration::ZERO),
+            Self::Listed(spec) => spec.stop_budget(),
+            Self::Started(life, _) => life.time_to_stop(),
+        }
+    }
 }
 
 impl Scope {
@@ -47,11 +58,13 @@ impl Scope {
         tree: Arc<TreeState>,
         owner: Option<Arc<Incarnation>>,
         children: &[ChildSpec],
+        ordered: bool,
     ) -> Arc<Self> {
         let entries = children.iter().cloned().map(Entry::Listed).collect();
         Arc::new(Self {
             tree,
             owner,
+            ordered,
             inbox: Inbox::default(),
             entries: Mutex::new(entries),
         })
@@ -64,6 +77,15 @@ impl Scope {
 
     pub(crate) fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the stops of all children take together, those included who were added by calls;
+    /// `None` if that has no limit.
+    pub(crate) fn time_to_stop(&self) -> Option<Duration> {
+        // Under no lock: those below have locks of their own.
+        let entries = self.entries().clone();
+        let mut budgets = entries.iter().map(Entry::time_to_stop);
+        budgets.try_fold(Duration::ZERO, |sum, own| sum.checked_add(own?))
     }
 
     /// The child in a slot.

@@ -105,6 +105,14 @@ impl ChildSpec {
     /// The longest that its orderly stop takes, see
     /// [`Child::stop_budget`]. `None` if there is no limit.
     pub fn stop_budget(&self) -> Option<Duration> {
+        self.stop_budget_with(|| self.0.stop_budget())
+    }
+
+    /// The same, where what is below a supervisor may take so long.
+    pub(crate) fn stop_budget_with(
+        &self,
+        below: impl FnOnce() -> Option<Duration>,
+    ) -> Option<Duration> {
         let Options {
             shutdown,
             cancel_grace,
@@ -119,7 +127,7 @@ impl ChildSpec {
             // It is either starting or running: the longer of the two.
             return own.map(|own| own.max(cancel_grace));
         }
-        match (own, self.0.stop_budget()) {
+        match (own, below()) {
             (Some(own), Some(below)) => Some(own.min(below)),
             (own, below) => own.or(below),
         }
