@@ -56,8 +56,11 @@ impl Driver<'_> {
     pub(super) fn tell_ending(&mut self, ending: bool) {
         if ending && !self.ending {
             self.ending = true;
-            for Reverse((_, child, _)) in self.waits.drain() {
-                if let Some(life) = &self.slots[child].life {
+            for Reverse((_, child, number)) in self.waits.drain() {
+                // It may have been called off, and be there again.
+                if let Some(life) = &self.slots[child].life
+                    && life.key().number.wrapping_add(1) == number
+                {
                     life.show(ChildState::Down, self.at);
                 }
             }

@@ -18,13 +18,18 @@ use crate::{
     TreeError, TreeOptions, once, service, worker,
 };
 
+mod backoff;
 mod budget;
 mod calls;
+mod deadlock;
+mod dynamic;
 mod ends;
 mod kill;
+mod nested;
 mod restart;
 mod start;
 mod stop;
+mod together;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -236,18 +236,16 @@ async fn whoever_calls_for_a_start_that_is_ready_too_late_is_told_that_it_failed
 
 #[tokio::test(start_paused = true)]
 async fn a_child_that_is_killed_with_its_first_word_on_the_way_was_never_ready() {
-    let story = Story::new();
-    let stopper = Arc::new(std::sync::OnceLock::<crate::Stopper>::new());
-    async fn says_it_and_stops_the_tree(
-        stopper: Arc<std::sync::OnceLock<crate::Stopper>>,
-        cx: Starting,
-    ) -> Result {
+    type Known = Arc<std::sync::OnceLock<crate::Stopper>>;
+    async fn last_words(stopper: Known, cx: Starting) -> Result {
         let _cx = cx.ready();
-        let stopper = stopper.get().expect("it is spawned");
+        let stopper = stopper.get().expect("the tree is spawned");
         stopper.stop(StopCause::Shutdown);
         pending().await
     }
-    let child = service("brief", stopper.clone(), says_it_and_stops_the_tree);
+    let story = Story::new();
+    let stopper = Known::default();
+    let child = service("brief", stopper.clone(), last_words);
     let app = Supervisor::new("app").child(child.shutdown(Shutdown::BrutalKill));
     let mut tree = spawn(&story, app);
     _ = stopper.set(tree.stopper());
