@@ -90,6 +90,7 @@ pub(crate) async fn run(plan: Plan<'_>, cx: Starting) -> Result {
         stop_callers: Vec::new(),
         stop_budgets: None,
         stopped: None,
+        gone: None,
         forgotten: Vec::new(),
     };
     driver.run(machine, cx).await
@@ -132,6 +133,9 @@ struct Driver<'a> {
     stop_budgets: Option<Vec<Option<Duration>>>,
     /// A child that has stopped, and how long that took, until the core has had its say.
     stopped: Option<(Index, Duration)>,
+    /// A child that is gone, whether its work was done, and who waits for that; until the core has
+    /// had its say.
+    gone: Option<(Arc<Incarnation>, Flight, bool)>,
     /// Slots that the core has freed.
     forgotten: Vec<Index>,
 }
@@ -183,6 +187,7 @@ impl Driver<'_> {
         let at = self.at;
         let action = machine.step(event, at, &mut |note| self.explain(note, cx));
         self.tell_stopped();
+        self.answer();
         self.tell_ending(machine.is_ending());
         self.forget();
         action
@@ -501,13 +506,16 @@ impl Driver<'_> {
         };
         if let Some(flight) = flight {
             self.stopped = flight.stop.then(|| (child, self.now - flight.since));
-            self.answer(&life, flight, done);
+            self.gone = Some((life, flight, done));
         }
         event
     }
 
     /// Tells those who called for a child's start or its end that it is gone.
-    fn answer(&self, life: &Incarnation, flight: Flight, done: bool) {
+    fn answer(&mut self) {
+        let Some((life, flight, done)) = self.gone.take() else {
+            return;
+        };
         if let Some(caller) = flight.started {
             _ = caller.send(match done {
                 true => Ok(Started::ignored()),
