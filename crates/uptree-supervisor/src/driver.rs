@@ -190,6 +190,8 @@ impl Driver<'_> {
         self.answer();
         self.tell_ending(machine.is_ending());
         self.forget();
+        #[cfg(test)]
+        tests::weigh(self);
         action
     }
 

@@ -16,8 +16,8 @@ pub(crate) struct Flight {
     /// It gets less than its own time.
     pub(crate) shortened: bool,
     pub(crate) since: Instant,
-    /// `None`: for ever.
-    deadline: Option<Instant>,
+    /// The number of its deadline; `None`: for ever.
+    deadline: Option<u32>,
     /// Who called for its start.
     pub(crate) started: Option<Reply<Started>>,
     /// Who called for its end.
@@ -65,13 +65,17 @@ pub(crate) struct Flights {
     all: Vec<Option<Flight>>,
     free: Vec<FlightId>,
     /// Deadlines in order. One that is no longer its flight's is left in until it comes up.
-    due: BinaryHeap<Reverse<(Instant, FlightId)>>,
+    due: BinaryHeap<Reverse<Deadline>>,
     /// Deadlines that were set since the last of them came up, in no order: most flights are over
     /// long before that.
-    fresh: Vec<(Instant, FlightId)>,
+    fresh: Vec<Deadline>,
     /// Not after the first of those.
     next_fresh: Option<Instant>,
+    deadlines_ever: u32,
 }
+
+/// When a flight is out of time, and the number of that deadline: the same moment may come twice.
+type Deadline = (Instant, FlightId, u32);
 
 /// So many deadlines that mean nothing are always suffered.
 const SLACK: usize = 64;
@@ -112,15 +116,23 @@ impl Flights {
             return;
         };
         flight.stage = stage;
-        flight.deadline = deadline;
+        flight.deadline = None;
         let Some(deadline) = deadline else { return };
-        self.fresh.push((deadline, id));
+        self.deadlines_ever = self.deadlines_ever.wrapping_add(1);
+        flight.deadline = Some(self.deadlines_ever);
+        self.fresh.push((deadline, id, self.deadlines_ever));
         if self.next_fresh.is_none_or(|next| deadline < next) {
             self.next_fresh = Some(deadline);
         }
         if self.fresh.len() > 2 * (self.all.len() - self.free.len()) + SLACK {
             self.fresh.retain(|&entry| is_meant(&self.all, entry));
         }
+    }
+
+    /// How much there is of flights, those that are over included, and of deadlines.
+    #[cfg(test)]
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        (self.all.len(), self.due.len() + self.fresh.len())
     }
 
     /// When to look for one that is out of time: not after the first deadline.
@@ -154,16 +166,16 @@ impl Flights {
         if self.next_due()? > now {
             return None;
         }
-        let Reverse((_, id)) = self.due.pop()?;
+        let Reverse((_, id, _)) = self.due.pop()?;
         self.all[id.slot()].as_mut()?.deadline = None;
         Some(id)
     }
 }
 
 /// Whether this deadline is the flight's.
-fn is_meant(flights: &[Option<Flight>], (deadline, id): (Instant, FlightId)) -> bool {
+fn is_meant(flights: &[Option<Flight>], (_, id, number): Deadline) -> bool {
     let flight = flights[id.slot()].as_ref();
-    flight.is_some_and(|flight| flight.deadline == Some(deadline))
+    flight.is_some_and(|flight| flight.deadline == Some(number))
 }
 
 impl FlightId {
@@ -214,7 +226,9 @@ mod tests {
         let mut flights = Flights::default();
         for n in 0..10_000 {
             let id = flights.open(Flight::new(0, now));
-            flights.enter(id, Stage::Starting, Some(now + Duration::from_secs(60 + n)));
+            // Where time is paused, or its clock is coarse, many are the same.
+            let deadline = now + Duration::from_secs(60 + n / 5_000);
+            flights.enter(id, Stage::Starting, Some(deadline));
             flights.close(id);
         }
         assert!(flights.fresh.len() <= SLACK + 2, "{}", flights.fresh.len());

@@ -24,12 +24,15 @@ mod calls;
 mod deadlock;
 mod dynamic;
 mod ends;
+mod flat;
 mod kill;
 mod nested;
 mod restart;
 mod start;
 mod stop;
 mod together;
+
+pub(super) use flat::weigh;
 
 const SECOND: Duration = Duration::from_secs(1);
 
