@@ -98,7 +98,7 @@ pub struct DynamicSupervisor {
     up: usize,
     /// How many significant children there are that nobody stops.
     significant: usize,
-    /// How many starts of the boot are under way.
+    /// How many starts of the boot are under way, while it does not end.
     booting: usize,
     booted: bool,
     sweep: Sweep,
@@ -336,7 +336,6 @@ impl DynamicSupervisor {
             // Who called is told by the driver.
             Why::Call => self.forget(i, out),
             Why::Boot => {
-                self.booting -= 1;
                 out(Note::StartError(i));
                 // Its slot is kept for the one who asks how it ended.
                 self.set(i, State::Failed);

@@ -83,6 +83,13 @@ mod tests {
     }
 
     #[test]
+    fn it_says_what_it_allows() {
+        let intensity = Intensity::default();
+        assert_eq!(intensity.max_restarts(), 3);
+        assert_eq!(intensity.max_seconds(), Duration::from_secs(5));
+    }
+
+    #[test]
     fn zero_allows_none() {
         check(0, &[(0, None)]);
     }

@@ -480,14 +480,17 @@ impl Supervisor {
             return self.restart(i, out);
         }
         out(Note::LeftDown(i));
-        self.take_down(i, out);
+        let last = significant && self.significant == 1;
         let ends = match self.auto_shutdown {
             AutoShutdown::Never => false,
             AutoShutdown::AnySignificant => significant,
-            AutoShutdown::AllSignificant => significant && self.significant == 0,
+            AutoShutdown::AllSignificant => last,
         };
         if ends {
             out(Note::AutoShutdown(i));
+        }
+        self.take_down(i, out);
+        if ends {
             self.end(Outcome::AutoShutdown(i));
         }
     }

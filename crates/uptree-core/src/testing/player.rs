@@ -1,6 +1,9 @@
 //! Plays scripts against a machine, as a driver would.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use super::{Call, Machine};
 use crate::{Action, ChildType, Event, Exit, Incarnation, Index, Note, Restart, Shutdown, Spec};
@@ -13,6 +16,8 @@ use crate::{Action, ChildType, Event, Exit, Incarnation, Index, Note, Restart, S
 pub(crate) struct Player<M> {
     pub(crate) machine: M,
     now: Duration,
+    /// The latest life in each slot.
+    started: HashMap<Index, u32>,
     waits: Vec<Incarnation>,
     calls: VecDeque<Call>,
     pending: Vec<(Incarnation, Call)>,
@@ -23,6 +28,7 @@ impl<M: Machine> Player<M> {
         Self {
             machine,
             now: Duration::ZERO,
+            started: HashMap::new(),
             waits: Vec::new(),
             calls: VecDeque::new(),
             pending: Vec::new(),
@@ -92,7 +98,11 @@ impl<M: Machine> Player<M> {
 
     fn perform(&mut self, action: Action) -> String {
         match action {
-            Action::Start(it) => format!("start {}", it.child),
+            Action::Start(it) => {
+                let before = self.started.insert(it.child, it.number);
+                assert!(before < Some(it.number), "not a new life: {it:?}");
+                format!("start {}", it.child)
+            }
             Action::Stop(it) => format!("stop {}", it.child),
             Action::Wait(it, delay) => {
                 self.waits.push(it);

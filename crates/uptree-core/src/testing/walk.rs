@@ -29,8 +29,8 @@ pub(crate) trait Walked: Machine {
     /// What can be asked about one child.
     fn calls(child: Index) -> Vec<Call>;
 
-    /// Forgets what decides nothing any more, so that fewer states are different. Numbers of lives
-    /// are as in [`World::renumber`].
+    /// Forgets what decides nothing any more, and gives lives other numbers, so that fewer states
+    /// are different.
     fn simplify(&mut self, renumber: impl Fn(Incarnation) -> Incarnation);
 
     /// Asserts what must hold of an action before it is performed, or of a machine that waits.

@@ -94,21 +94,21 @@ fn a_stuck_child_is_not_waited_for_and_outranks_every_other_reason() {
 /// Events between the actions that one shutdown asks for: a driver sends none, but may.
 #[test]
 fn what_ends_before_its_turn_to_be_stopped_is_found_dead() {
-    let mut machine = supervisor("permanent, permanent, transient");
+    let mut machine = supervisor("permanent, permanent, transient, permanent");
     let mut notes = Vec::new();
     let mut step = |event| machine.step(event, Duration::ZERO, &mut |note| notes.push(note));
-    let [zero, one, two] = [0, 1, 2].map(Incarnation::first);
+    let [zero, one, two, three] = [0, 1, 2, 3].map(Incarnation::first);
     step(Event::Boot);
-    for it in [zero, one] {
+    for it in [zero, one, two, three] {
         step(Event::Started(it));
     }
-    step(Event::Started(two));
     step(Event::Exited(two, Exit::Abnormal));
     assert_eq!(step(Event::Shutdown), Some(Action::Stop(zero)));
     // A failed restart that is not to be tried again.
     let next = step(Event::Exited(two.next(), Exit::Abnormal));
     assert_eq!(next, Some(Action::Stop(one)));
-    assert_eq!(step(Event::Exited(one, Exit::Abnormal)), None);
+    assert_eq!(step(Event::Exited(three, Exit::Abnormal)), None);
+    assert_eq!(step(Event::Exited(one, Exit::Shutdown)), None);
     let finish = Some(Action::Finish(Outcome::Shutdown));
     assert_eq!(step(Event::Exited(zero, Exit::Shutdown)), finish);
     let expected = [
@@ -116,7 +116,8 @@ fn what_ends_before_its_turn_to_be_stopped_is_found_dead() {
         Note::ChildTerminated(2),
         Note::Restarting { child: 2, left: 0 },
         Note::StartError(2),
-        Note::ShutdownError(1),
+        Note::ShutdownError(3),
+        Note::Forgotten(3),
         Note::Forgotten(1),
         Note::Forgotten(0),
     ];

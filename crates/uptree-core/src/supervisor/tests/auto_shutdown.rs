@@ -50,7 +50,7 @@ fn a_transient_child_that_is_restarted_does_not() {
 
 #[test]
 fn a_temporary_child_that_ends_in_any_way_ends_it() {
-    let said = "left_down 0, forgotten 0, auto_shutdown 0, finish AutoShutdown(0)";
+    let said = "left_down 0, auto_shutdown 0, forgotten 0, finish AutoShutdown(0)";
     let reported = format!("child_terminated 0, {said}");
     for auto in [AnySignificant, AllSignificant] {
         for end in ["normal", "shutdown", "shutdown_with"] {
@@ -104,7 +104,7 @@ fn all_means_the_last_of_them() {
             ("exited 0 normal", "left_down 0"),
             (
                 "exited 2 normal",
-                "left_down 2, forgotten 2, auto_shutdown 2, stop 1",
+                "left_down 2, auto_shutdown 2, forgotten 2, stop 1",
             ),
             ("exited 1 shutdown", "finish AutoShutdown(2)"),
         ],

@@ -10,7 +10,8 @@ impl Walked for Supervisor {
     const IS_ORDERED: bool = true;
 
     fn known(&self) -> Vec<Index> {
-        successors(self.order.first(), |&i| self.order.after(i)).collect()
+        let order = successors(self.order.first(), |&i| self.order.after(i));
+        order.take(self.children.len() + 1).collect()
     }
 
     fn restart(&self, child: Index) -> Restart {
