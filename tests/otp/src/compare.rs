@@ -1,0 +1,230 @@
+//! Whether what was replayed is what was recorded: pure, given the rows of both.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::{
+    diff,
+    scenario::{Node, Restart, Scenario, Step, Strategy, Supervisor},
+    trace::{Ctx, Event, Reason, Row, Term, json},
+};
+
+/// What the comparison must know of the supervisors of a scenario, by path.
+pub(crate) struct Supervisors<'a>(HashMap<String, &'a Supervisor>);
+
+impl<'a> Supervisors<'a> {
+    /// Those of the tree, and those that are started later.
+    pub(crate) fn of(scenario: &'a Scenario) -> Self {
+        let mut all = Self(HashMap::new());
+        all.add("", &scenario.tree);
+        for step in &scenario.steps {
+            all.add_started(step);
+        }
+        all
+    }
+
+    fn add_started(&mut self, step: &'a Step) {
+        match step {
+            Step::Batch { items, .. } => items.iter().for_each(|item| self.add_started(item)),
+            Step::Call(call) => {
+                if let Some(child) = &call.child {
+                    self.add(&format!("{}/", call.sup), child);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn add(&mut self, above: &str, node: &'a Node) {
+        if let Node::Supervisor(supervisor) = node {
+            let path = format!("{above}{}", supervisor.id);
+            for child in &supervisor.children {
+                self.add(&format!("{path}/"), child);
+            }
+            self.0.insert(path, supervisor);
+        }
+    }
+
+    fn is_simple(&self, path: &str) -> bool {
+        let supervisor = self.0.get(path);
+        supervisor.is_some_and(|it| it.strategy == Strategy::SimpleOneForOne)
+    }
+
+    /// Without an order among its children.
+    fn is_dynamic(&self, path: &str) -> bool {
+        let supervisor = self.0.get(path);
+        supervisor
+            .is_some_and(|it| matches!(it.strategy, Strategy::SimpleOneForOne | Strategy::Dynamic))
+    }
+
+    fn restarts_always(&self, path: &str) -> bool {
+        let template = self.0.get(path).and_then(|it| it.template.as_ref());
+        template.is_some_and(|it| it.restart == Restart::Permanent)
+    }
+}
+
+/// The lines of both rows, marked, if they differ.
+pub(crate) fn compare(
+    step: &Step,
+    supervisors: &Supervisors<'_>,
+    recorded: &Row,
+    replayed: &Row,
+) -> Option<Vec<String>> {
+    let mut recorded_events = expected(&recorded.events, supervisors);
+    let mut replayed_events = replayed.events.clone();
+    if let Step::Batch { sup, .. } = step
+        && supervisors.is_dynamic(sup)
+    {
+        // Rule::StartsOverlap
+        recorded_events = by_child(recorded_events, sup);
+        replayed_events = by_child(replayed_events, sup);
+    }
+    let replayed_events = in_the_shape_of(&recorded_events, replayed_events);
+    let lines = |row: &Row, events: &[Event]| {
+        let mut lines = vec![format!("result {}", ordered(&row.result))];
+        lines.extend(events.iter().map(Event::to_string));
+        lines.extend(gone(&row.orphans));
+        lines
+    };
+    let first = lines(recorded, &recorded_events);
+    let second = lines(replayed, &replayed_events);
+    (first != second).then(|| diff::lines(&first, &second))
+}
+
+/// What was recorded, as a supervisor of ours would have done it.
+fn expected(events: &[Event], supervisors: &Supervisors<'_>) -> Vec<Event> {
+    let mut out = Vec::with_capacity(events.len());
+    for event in events {
+        let mut of = match event {
+            Event::Unordered { of } => of.clone(),
+            event => vec![event.clone()],
+        };
+        of.retain(|event| !accepted(event, supervisors));
+        let of = of.into_iter().flat_map(each);
+        out.extend(unordered(of.collect()));
+    }
+    out
+}
+
+/// [`Rule::ElixirAccepts`](crate::Rule::ElixirAccepts)
+fn accepted(event: &Event, supervisors: &Supervisors<'_>) -> bool {
+    let Event::Report { p, ctx, r, .. } = event else {
+        return false;
+    };
+    *ctx == Ctx::ShutdownError
+        && matches!(r, Reason::Term(Term::Shutdown(_)))
+        && supervisors.is_simple(p)
+        && supervisors.restarts_always(p)
+}
+
+/// [`Rule::OneReportEach`](crate::Rule::OneReportEach)
+fn each(event: Event) -> Vec<Event> {
+    match event {
+        Event::Report {
+            p,
+            ctx,
+            id: None,
+            n: Some(n),
+            r,
+        } => {
+            let one = Event::Report {
+                p,
+                ctx,
+                id: None,
+                n: None,
+                r,
+            };
+            vec![one; n]
+        }
+        event => vec![event],
+    }
+}
+
+fn unordered(mut of: Vec<Event>) -> Option<Event> {
+    of.sort();
+    match of.len() {
+        0 | 1 => of.pop(),
+        _ => Some(Event::Unordered { of }),
+    }
+}
+
+/// Takes together what was recorded as unordered.
+fn in_the_shape_of(recorded: &[Event], replayed: Vec<Event>) -> Vec<Event> {
+    let mut replayed = replayed.into_iter();
+    let mut out = Vec::new();
+    for event in recorded {
+        let number = match event {
+            Event::Unordered { of } => of.len(),
+            _ => 1,
+        };
+        out.extend(unordered(replayed.by_ref().take(number).collect()));
+    }
+    out.extend(replayed);
+    out
+}
+
+/// Puts what happens to each child of `sup` together, where nothing else comes between.
+fn by_child(events: Vec<Event>, sup: &str) -> Vec<Event> {
+    let mut out = Vec::with_capacity(events.len());
+    let mut run = Vec::new();
+    let flat = events.into_iter().flat_map(|event| match event {
+        Event::Unordered { of } => of,
+        event => vec![event],
+    });
+    for event in flat {
+        if event.child().is_some_and(|(above, _)| above == sup) {
+            run.push(event);
+        } else {
+            out.extend(sorted_by_child(&mut run));
+            out.push(event);
+        }
+    }
+    out.extend(sorted_by_child(&mut run));
+    out
+}
+
+fn sorted_by_child(run: &mut Vec<Event>) -> Vec<Event> {
+    let mut run = std::mem::take(run);
+    let child = |event: &Event| event.child().map(|(_, id)| id.to_owned());
+    run.sort_by_key(child);
+    run
+}
+
+/// [`Rule::KilledSubtree`](crate::Rule::KilledSubtree)
+fn gone(orphans: &[Event]) -> Vec<String> {
+    let mut paths: Vec<_> = orphans
+        .iter()
+        .filter_map(|event| match event {
+            Event::Down { p, .. } => Some(format!("orphan {p}")),
+            _ => None,
+        })
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// A result as text, with what has no order in one.
+fn ordered(result: &Value) -> String {
+    match result {
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| match value {
+                Value::Array(items) if name == "unordered" => {
+                    let mut items: Vec<_> = items.iter().map(ordered).collect();
+                    items.sort();
+                    format!("{name}: [{}]", items.join(", "))
+                }
+                value => format!("{name}: {}", ordered(value)),
+            });
+            format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
+        }
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(ordered).collect();
+            format!("[{}]", items.join(", "))
+        }
+        value => json(value),
+    }
+}
+
+#[cfg(test)]
+mod tests;

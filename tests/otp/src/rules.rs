@@ -1,0 +1,98 @@
+//! Where Uptree differs from OTP on purpose, or has no such thing: each with a name and a reason.
+//!
+//! A rule says what is compared otherwise than as it stands, by what happens in a scenario and never
+//! by the scenario's name. There is nothing else that is let through.
+
+use std::fmt;
+
+/// A deliberate difference.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Rule {
+    /// See [`Rule::reason`]; the same goes for the others.
+    KilledSubtree,
+    /// See there.
+    StartsOverlap,
+    /// See there.
+    OneTemplate,
+    /// See there.
+    OneReportEach,
+    /// See there.
+    ElixirAccepts,
+}
+
+impl Rule {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::KilledSubtree,
+        Self::StartsOverlap,
+        Self::OneTemplate,
+        Self::OneReportEach,
+        Self::ElixirAccepts,
+    ];
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::KilledSubtree => "killed-subtree",
+            Self::StartsOverlap => "starts-overlap",
+            Self::OneTemplate => "one-template",
+            Self::OneReportEach => "one-report-each",
+            Self::ElixirAccepts => "elixir-accepts",
+        }
+    }
+
+    /// What is compared otherwise, and why.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::KilledSubtree => {
+                "Whatever is below a supervisor that is killed is killed with it, and is gone before \
+                 the supervisor counts as gone. In OTP it goes by itself, some of it in order. So of \
+                 `orphans` the paths that went down are compared, without reason, order or reports."
+            }
+            Self::StartsOverlap => {
+                "The starts of a DynamicSupervisor do not hold each other up. So in a batch on one, \
+                 what happens to each child is compared in order, and not what happens to one child \
+                 between the events of another."
+            }
+            Self::OneTemplate => {
+                "There is no simple_one_for_one: it is played on a DynamicSupervisor, each child with \
+                 the template's options. What the types do not allow is answered by the player as OTP \
+                 does: restart_child, delete_child and a terminate_child by id with \
+                 `simple_one_for_one`, a terminate_child of a process that is dead with `ok`, and \
+                 `specs` is 1. A child that is ignored is `{ok, undefined}`."
+            }
+            Self::OneReportEach => {
+                "At its end a simple_one_for_one reports how many children did not stop as they \
+                 should, by reason; a DynamicSupervisor reports each. So such reports are counted."
+            }
+            Self::ElixirAccepts => {
+                "A permanent child that answers a stop with {shutdown, _} is reported by \
+                 simple_one_for_one and accepted by a DynamicSupervisor. So such reports of a \
+                 simple_one_for_one are left out."
+            }
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n    {}", self.name(), self.reason())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::Rule;
+
+    #[test]
+    fn every_rule_has_a_name_of_its_own_and_a_reason() {
+        let names: HashSet<_> = Rule::ALL.iter().map(|rule| rule.name()).collect();
+        assert_eq!(names.len(), Rule::ALL.len());
+        for rule in Rule::ALL {
+            assert!(rule.to_string().contains("So ") || rule == Rule::OneTemplate);
+            assert!(rule.reason().ends_with('.'));
+        }
+    }
+}
