@@ -77,8 +77,11 @@ pub(crate) fn compare(
         && supervisors.is_dynamic(sup)
     {
         // Rule::StartsOverlap
-        recorded_events = by_child(recorded_events, sup);
-        replayed_events = by_child(replayed_events, sup);
+        recorded_events = by_child(flat(recorded_events), sup);
+        replayed_events = by_child(flat(replayed_events), sup);
+        for (child, starts) in called_off(&replayed_events, sup) {
+            cut_off(&mut recorded_events, (sup, &child), starts);
+        }
     }
     let replayed_events = in_the_shape_of(&recorded_events, replayed_events);
     let lines = |row: &Row, events: &[Event]| {
@@ -168,11 +171,7 @@ fn in_the_shape_of(recorded: &[Event], replayed: Vec<Event>) -> Vec<Event> {
 fn by_child(events: Vec<Event>, sup: &str) -> Vec<Event> {
     let mut out = Vec::with_capacity(events.len());
     let mut run = Vec::new();
-    let flat = events.into_iter().flat_map(|event| match event {
-        Event::Unordered { of } => of,
-        event => vec![event],
-    });
-    for event in flat {
+    for event in events {
         if event.child().is_some_and(|(above, _)| above == sup) {
             run.push(event);
         } else {
@@ -182,6 +181,45 @@ fn by_child(events: Vec<Event>, sup: &str) -> Vec<Event> {
     }
     out.extend(sorted_by_child(&mut run));
     out
+}
+
+fn flat(events: Vec<Event>) -> Vec<Event> {
+    let flat = events.into_iter().flat_map(|event| match event {
+        Event::Unordered { of } => of,
+        event => vec![event],
+    });
+    flat.collect()
+}
+
+/// The children of `sup` whose last start is the last that is told of them: it was called off. With
+/// the number of their starts.
+fn called_off(events: &[Event], sup: &str) -> Vec<(String, usize)> {
+    let mut starts = HashMap::new();
+    for event in events {
+        if let Some((above, child)) = event.child()
+            && above == sup
+        {
+            let (number, last) = starts.entry(child.to_owned()).or_insert((0, false));
+            *last = matches!(event, Event::Start { .. });
+            *number += usize::from(*last);
+        }
+    }
+    let called_off = starts.into_iter().filter(|(_, (_, last))| *last);
+    called_off
+        .map(|(child, (number, _))| (child, number))
+        .collect()
+}
+
+/// Leaves out what is told of a child after it was started so many times.
+fn cut_off(events: &mut Vec<Event>, whose: (&str, &str), starts: usize) {
+    let mut left = starts;
+    events.retain(|event| {
+        let keep = left > 0 || event.child() != Some(whose);
+        if event.child() == Some(whose) && matches!(event, Event::Start { .. }) {
+            left = left.saturating_sub(1);
+        }
+        keep
+    });
 }
 
 fn sorted_by_child(run: &mut Vec<Event>) -> Vec<Event> {

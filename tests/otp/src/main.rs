@@ -2,7 +2,9 @@
 
 use std::{
     path::PathBuf,
-    process::ExitCode,
+    process::{self, ExitCode},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -51,6 +53,7 @@ fn run(args: &Args) -> Result<usize> {
     }
     let only = args.only.as_deref().unwrap_or_default();
     all.retain(|scenario| scenario.id.contains(only));
+    let watch = Watch::start();
     let mut differ = 0;
     let mut told = Instant::now();
     for (number, scenario) in all.iter().enumerate() {
@@ -58,6 +61,7 @@ fn run(args: &Args) -> Result<usize> {
             told = Instant::now();
             eprintln!("{number} of {} played", all.len());
         }
+        watch.playing(&scenario.id);
         if let Some(difference) = replay(scenario)? {
             differ += 1;
             println!("{difference}");
@@ -69,4 +73,34 @@ fn run(args: &Args) -> Result<usize> {
         number - differ
     );
     Ok(differ)
+}
+
+/// Ends the program if one scenario takes for ever: paused time does not pass while somebody is busy.
+struct Watch(Arc<Mutex<(String, Instant)>>);
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Watch {
+    fn start() -> Self {
+        let now = Arc::new(Mutex::new((String::new(), Instant::now())));
+        let watched = now.clone();
+        thread::spawn(move || {
+            loop {
+                thread::sleep(Duration::from_secs(1));
+                let (scenario, since) = &*watched.lock().unwrap_or_else(PoisonError::into_inner);
+                if since.elapsed() > PATIENCE {
+                    eprintln!(
+                        "error: {scenario} has gone on for {PATIENCE:?}: somebody is never done"
+                    );
+                    process::exit(1);
+                }
+            }
+        });
+        Self(now)
+    }
+
+    fn playing(&self, scenario: &str) {
+        let now = (scenario.to_owned(), Instant::now());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
 }

@@ -162,6 +162,11 @@ impl Player<'_> {
 
     /// Has the items wait before the supervisor looks at the first.
     async fn batch(&self, handle: &Handle, items: &[Step]) -> Value {
+        let calls = items.iter().all(|item| matches!(item, Step::Call(_)));
+        if calls && !matches!(handle, Handle::Static(_)) {
+            // Rule::StartsOverlap
+            return self.calls(handle, items).await;
+        }
         let pause = handle.pause();
         let mut results = Vec::with_capacity(items.len());
         for item in items {
@@ -184,6 +189,17 @@ impl Player<'_> {
                 Ok(call) => self.answer(call).await,
                 Err(answer) => answer,
             });
+        }
+        answers.into()
+    }
+
+    async fn calls(&self, handle: &Handle, items: &[Step]) -> Value {
+        let mut answers = Vec::with_capacity(items.len());
+        for item in items {
+            if let Step::Call(call) = item {
+                let call = tokio::spawn(calls::call(&self.world, handle, call));
+                answers.push(self.answer(call).await);
+            }
         }
         answers.into()
     }

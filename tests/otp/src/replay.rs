@@ -133,3 +133,49 @@ impl fmt::Display for Difference {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_recording_can_be_read() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut all = files(&folder.join("recordings")).expect("they are there");
+        all.extend(files(&folder.join("quirks.jsonl")).expect("it is there"));
+        for file in all {
+            let scenarios = scenarios(&file).expect("it can be read");
+            assert!(!scenarios.is_empty(), "{}", file.display());
+        }
+    }
+
+    #[test]
+    fn what_is_no_scenario_is_told_with_its_line() {
+        let parse = |line: &str| {
+            parse(line)
+                .map(|_| ())
+                .map_err(|error| format!("{error:#}"))
+        };
+        let error = parse("{}").expect_err("it lacks everything");
+        assert!(error.contains("this is not a scenario"), "{error}");
+        let short = r#"{"id": "x", "steps": [{"op": "boot"}], "trace": [], "tree":
+            {"id": "r", "type": "supervisor", "strategy": "dynamic", "intensity": 1, "period": 5}}"#;
+        let error = parse(short).expect_err("it lacks a row");
+        assert_eq!(error, "x has 1 steps and a trace of 0");
+    }
+
+    #[test]
+    fn a_difference_names_the_step_and_both_sides() {
+        let difference = Difference {
+            scenario: "x".into(),
+            steps: 4,
+            differ: vec![1, 3],
+            step: "{}".into(),
+            lines: vec!["- a".into(), "+ b".into()],
+        };
+        let text = difference.to_string();
+        for part in ["x: differs", "step 1 of 3", "    - a", "    + b", "at 3"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+}

@@ -50,9 +50,11 @@ impl Rule {
                  `orphans` the paths that went down are compared, without reason, order or reports."
             }
             Self::StartsOverlap => {
-                "The starts of a DynamicSupervisor do not hold each other up. So in a batch on one, \
-                 what happens to each child is compared in order, and not what happens to one child \
-                 between the events of another."
+                "The starts of a DynamicSupervisor do not hold each other up, and its end calls them \
+                 off. So in a batch on one, what happens to each child is compared in order, and not \
+                 what happens to one between the events of another; a start that was called off is \
+                 not compared any further; and a child that was asked about while it started is \
+                 taken for what became of that start. A batch of calls alone is played one by one."
             }
             Self::OneTemplate => {
                 "There is no simple_one_for_one: it is played on a DynamicSupervisor, each child with \

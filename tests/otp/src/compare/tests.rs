@@ -130,3 +130,30 @@ fn in_a_batch_on_a_dynamic_supervisor_each_child_has_its_own_order() {
         check(&tree, &step, row(&recorded), row(&wrong), false);
     }
 }
+
+#[test]
+fn a_start_that_is_called_off_goes_on_in_otp() {
+    let step = json!({"op": "batch", "sup": "root", "items": []});
+    let event = |e: &str, p: &str| json!({"e": e, "p": p});
+    let down = |p: &str| json!({"e": "down", "p": p, "r": "shutdown"});
+    let (a, b) = ("root/a", "root/b");
+    let tree = supervisor("dynamic");
+    let recorded = json!([
+        event("start", a),
+        event("up", a),
+        down(a),
+        down(b),
+        down("root")
+    ]);
+    for (replayed, agree) in [
+        (json!([event("start", a), down(b), down("root")]), true),
+        (json!([down(b), down("root")]), false),
+        (json!([event("start", a), down("root")]), false),
+        (
+            json!([event("start", a), event("up", a), down(b), down("root")]),
+            false,
+        ),
+    ] {
+        check(&tree, &step, row(&recorded), row(&replayed), agree);
+    }
+}

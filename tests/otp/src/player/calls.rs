@@ -4,13 +4,13 @@ use std::{future::Future, sync::Arc};
 
 use serde_json::{Value, json};
 use uptree_supervisor::{
-    ChildInfo, ChildSpec, ChildStatus, ChildType, ControlError, Counts, DynamicSupervisor, Pause,
-    Restart, Shutdown, Started, Supervisor,
+    ChildInfo, ChildSpec, ChildType, ControlError, Counts, DynamicSupervisor, Pause, Restart,
+    Shutdown, Started, Status, Supervisor,
 };
 
 use super::{
     build, reason,
-    world::{Handle, World},
+    world::{Handle, Start, World},
 };
 use crate::{
     scenario::{Call, Op},
@@ -58,6 +58,9 @@ pub(crate) fn call(
                 (Op::StartChild, template) => {
                     let child = child(&world, &call, template.as_ref());
                     let started = it.start_child(child).await;
+                    if let Some(process) = world.latest(&child_path(&call)) {
+                        process.is_heard();
+                    }
                     started
                         .map(|started| keep(&world, &call, &started, template.is_some()))
                         .map_err(|error| start_error(&error, &call))
@@ -69,7 +72,7 @@ pub(crate) fn call(
                         done => done.map(|()| json!("ok")).map_err(|error| word(&error)),
                     },
                 },
-                _ => on_dynamic(it, &call, template.is_some()).await,
+                _ => on_dynamic(&world, it, &call, template.is_some()).await,
             },
         };
         answer.unwrap_or_else(|error| json!({ "error": error }))
@@ -105,7 +108,7 @@ async fn on_static(world: &Arc<World>, it: &Supervisor, call: &Call) -> Result<V
             let children = it.which_children().await.map_err(refused)?;
             let children = children
                 .iter()
-                .map(|it| json!([it.id(), status(it), kind(it.child_type())]));
+                .map(|it| json!([it.id(), status_word(it.status()), kind(it.child_type())]));
             Ok(children.collect())
         }
         Op::CountChildren => it
@@ -116,32 +119,55 @@ async fn on_static(world: &Arc<World>, it: &Supervisor, call: &Call) -> Result<V
     }
 }
 
-async fn on_dynamic(it: &DynamicSupervisor, call: &Call, simple: bool) -> Result<Value, Value> {
+async fn on_dynamic(
+    world: &World,
+    it: &DynamicSupervisor,
+    call: &Call,
+    simple: bool,
+) -> Result<Value, Value> {
     let refused = |error| word(&error);
     match call.op {
         Op::WhichChildren => {
             let children = it.which_children().await.map_err(refused)?;
-            let children = children.iter().map(|it| {
-                // They are named by their processes.
-                let running = matches!(it.state(), ChildStatus::Running);
-                json!([running.then(|| it.id()), status(it), kind(it.child_type())])
-            });
+            let children = children.iter().filter_map(|it| listed(world, call, it));
             Ok(json!({ "unordered": children.collect::<Value>() }))
         }
         Op::CountChildren => {
-            let mut counts = it
-                .count_children()
-                .await
-                .map(|it| counted(&it))
-                .map_err(refused)?;
+            let mut counts = it.count_children().await.map_err(refused)?;
+            // Rule::StartsOverlap
+            for (start, known) in world.unheard_starts(&call.sup) {
+                match start {
+                    Start::UnderWay | Start::Up => counts.active += 1,
+                    Start::Failed if known => {}
+                    Start::Failed | Start::Ignored => {
+                        counts.specs -= 1;
+                        counts.workers -= 1;
+                    }
+                }
+            }
             if simple {
                 // Rule::OneTemplate
-                counts["specs"] = 1.into();
+                counts.specs = 1;
             }
-            Ok(counts)
+            Ok(counted(&counts))
         }
         op => Err(format!("{op:?} on a dynamic supervisor").into()),
     }
+}
+
+/// A child in the list of a dynamic supervisor, named by its process.
+fn listed(world: &World, call: &Call, child: &ChildInfo) -> Option<Value> {
+    let path = format!("{}/{}", call.sup, child.id());
+    let known = world.child_ref(&path).is_some();
+    let start = world.latest(&path).map(|process| process.start());
+    // Rule::StartsOverlap
+    let status = match (child.status(), start) {
+        (Status::Running, Some(Start::Failed)) if known => Status::Restarting,
+        (Status::Running, Some(Start::Failed | Start::Ignored)) => return None,
+        (status, _) => status,
+    };
+    let name = matches!(status, Status::Running).then(|| child.id());
+    Some(json!([name, status_word(status), kind(child.child_type())]))
 }
 
 fn child(
@@ -206,11 +232,11 @@ fn word(error: &ControlError) -> Value {
     }
 }
 
-fn status(child: &ChildInfo) -> &'static str {
-    match child.state() {
-        ChildStatus::Running => "running",
-        ChildStatus::Restarting => "restarting",
-        ChildStatus::Undefined => "undefined",
+fn status_word(status: Status) -> &'static str {
+    match status {
+        Status::Running => "running",
+        Status::Restarting => "restarting",
+        Status::Undefined => "undefined",
     }
 }
 

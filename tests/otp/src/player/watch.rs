@@ -27,7 +27,12 @@ impl Observer for Watch {
                 }
                 trace::Event::Up { p }
             }
-            EventKind::Ignored { .. } => trace::Event::Ignored { p },
+            EventKind::Ignored { .. } => {
+                if let Some(own) = own {
+                    own.is_heard();
+                }
+                trace::Event::Ignored { p }
+            }
             EventKind::Stopping(_) | EventKind::Ending => {
                 if let Some(own) = own {
                     own.ends();
@@ -39,8 +44,10 @@ impl Observer for Watch {
                 let Some((ctx, r)) = report(kind, &p) else {
                     return;
                 };
-                if ctx == Ctx::Shutdown {
-                    parent.ends();
+                match (ctx, own) {
+                    (Ctx::Shutdown, _) => parent.ends(),
+                    (Ctx::StartError, Some(own)) => own.is_heard(),
+                    _ => {}
                 }
                 reported(parent, event.id(), ctx, r)
             }

@@ -43,9 +43,21 @@ pub(crate) struct Process {
     pub(crate) handle: Option<Handle>,
     up: AtomicBool,
     dead: AtomicBool,
+    ignored: AtomicBool,
+    heard: AtomicBool,
     ending: AtomicBool,
     stops_with: Mutex<Option<Reason>>,
     order: Mutex<Option<oneshot::Sender<Reason>>>,
+}
+
+/// Where a start has got to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Start {
+    /// Its supervisor does not know yet that it is up.
+    UnderWay,
+    Up,
+    Ignored,
+    Failed,
 }
 
 /// What a supervisor is called by.
@@ -85,6 +97,18 @@ impl World {
             true => state.orphans.push(event),
             false => state.events.push(event),
         }
+    }
+
+    /// The starts below the supervisor at `path` of whose end it has not heard; and whether the
+    /// child had been up before.
+    pub(crate) fn unheard_starts(&self, path: &str) -> Vec<(Start, bool)> {
+        let state = self.state();
+        let below = state.latest.values().filter(|it| {
+            let above = it.path.rsplit_once('/').map(|(above, _)| above);
+            above == Some(path) && !it.heard.load(Ordering::Relaxed)
+        });
+        let starts = below.map(|it| (it.start(), state.started.contains_key(&it.path)));
+        starts.collect()
     }
 
     /// What has happened since the last time.
@@ -136,6 +160,12 @@ impl Process {
 
     pub(crate) fn is_up(&self) {
         self.up.store(true, Ordering::Relaxed);
+        self.is_heard();
+    }
+
+    /// Its supervisor has heard how its start ended.
+    pub(crate) fn is_heard(&self) {
+        self.heard.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn ends(&self) {
@@ -155,6 +185,19 @@ impl Process {
     /// What it was ended with from outside, if it was.
     pub(crate) fn stopped_with(&self) -> Option<Reason> {
         lock(&self.stops_with).clone()
+    }
+
+    /// Where its start has got to, as it knows itself.
+    pub(crate) fn start(&self) -> Start {
+        match (
+            self.up.load(Ordering::Relaxed),
+            self.dead.load(Ordering::Relaxed),
+        ) {
+            (true, _) => Start::Up,
+            (false, true) if self.ignored.load(Ordering::Relaxed) => Start::Ignored,
+            (false, true) => Start::Failed,
+            (false, false) => Start::UnderWay,
+        }
     }
 
     /// Has it end with this reason.
@@ -193,6 +236,8 @@ impl Life {
             handle,
             up: AtomicBool::new(false),
             dead: AtomicBool::new(false),
+            ignored: AtomicBool::new(false),
+            heard: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             stops_with: Mutex::new(None),
             order: Mutex::new(Some(order)),
@@ -213,6 +258,8 @@ impl Life {
     /// It does not want to run.
     pub(crate) fn ignore(mut self) {
         self.over = true;
+        self.process.ignored.store(true, Ordering::Relaxed);
+        self.process.dead.store(true, Ordering::Relaxed);
         if self.process.parent.is_none() {
             // Nobody is above the root to tell.
             let p = self.process.path.clone();
