@@ -83,6 +83,7 @@ pub(crate) fn compare(
             cut_off(&mut recorded_events, (sup, &child), starts);
         }
     }
+    let recorded_events = ends_as_one(recorded_events, supervisors);
     let replayed_events = in_the_shape_of(&recorded_events, replayed_events);
     let lines = |row: &Row, events: &[Event]| {
         let mut lines = vec![format!("result {}", ordered(&row.result))];
@@ -149,6 +150,33 @@ fn unordered(mut of: Vec<Event>) -> Option<Event> {
     match of.len() {
         0 | 1 => of.pop(),
         _ => Some(Event::Unordered { of }),
+    }
+}
+
+/// [`Rule::OneReportEach`](crate::Rule::OneReportEach): takes together how the children of a dynamic
+/// supervisor end, and its reports of that, where its own end follows.
+fn ends_as_one(events: Vec<Event>, supervisors: &Supervisors<'_>) -> Vec<Event> {
+    let mut out: Vec<Event> = Vec::with_capacity(events.len());
+    for event in events {
+        if let Event::Down { p, .. } = &event
+            && supervisors.is_dynamic(p)
+        {
+            let first = out.iter().rposition(|event| !is_end_below(event, p));
+            let ends = flat(out.split_off(first.map_or(0, |first| first + 1)));
+            out.extend(unordered(ends));
+        }
+        out.push(event);
+    }
+    out
+}
+
+/// Whether it is the end of a child of `sup`, or a report of that; or several of these.
+fn is_end_below(event: &Event, sup: &str) -> bool {
+    match event {
+        Event::Down { p, .. } => p.rsplit_once('/').is_some_and(|(above, _)| above == sup),
+        Event::Report { p, ctx, .. } => p == sup && *ctx == Ctx::ShutdownError,
+        Event::Unordered { of } => of.iter().all(|event| is_end_below(event, sup)),
+        _ => false,
     }
 }
 

@@ -99,9 +99,10 @@ impl Player<'_> {
 
     async fn shutdown(&mut self) -> Value {
         let running = self.world.running(self.scenario.tree.id());
-        let (Some(tree), Some(_)) = (&mut self.tree, running) else {
+        let (Some(tree), Some(root)) = (&mut self.tree, running) else {
             return "not_running".into();
         };
+        root.ends();
         tree.stop(StopCause::Shutdown);
         match timeout(FOR_EVER, tree.wait()).await {
             Ok(_) => "ok".into(),

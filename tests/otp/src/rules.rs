@@ -65,7 +65,9 @@ impl Rule {
             }
             Self::OneReportEach => {
                 "At its end a simple_one_for_one reports how many children did not stop as they \
-                 should, by reason; a DynamicSupervisor reports each. So such reports are counted."
+                 should, by reason, and Elixir's DynamicSupervisor reports each, both when all are \
+                 gone; ours reports each when that is gone. So such reports are counted, and have no \
+                 order among the ends of the children."
             }
             Self::ElixirAccepts => {
                 "A permanent child that answers a stop with {shutdown, _} is reported by \

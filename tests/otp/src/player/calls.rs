@@ -19,7 +19,7 @@ use crate::{
 
 impl Handle {
     /// The supervisor takes nothing in while what is returned lives.
-    pub(crate) fn pause(&self) -> Pause {
+    pub(crate) fn pause(&self) -> Option<Pause> {
         match self {
             Self::Static(it) => it.pause(),
             Self::Dynamic(it, _) => it.pause(),

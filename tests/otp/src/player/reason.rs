@@ -66,9 +66,9 @@ pub(crate) fn of_error(error: &(dyn Error + 'static), path: &str) -> Reason {
 }
 
 fn of_fault(fault: &Fault) -> StartSpec {
-    let id = fault.path().rsplit('/').next().unwrap_or_default();
-    match fault.error().to_string().as_str() {
-        "two siblings have this id" => StartSpec::DuplicateId(id.to_owned()),
-        _ => StartSpec::BadCombination,
+    let error = fault.error().to_string();
+    match error.strip_prefix("two of its children are called ") {
+        Some(id) => StartSpec::DuplicateId(id.to_owned()),
+        None => StartSpec::BadCombination,
     }
 }

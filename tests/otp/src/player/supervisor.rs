@@ -1,6 +1,6 @@
 //! A supervisor with a script of its own around a real one.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use uptree_supervisor::{Child, ChildSpec, Options, Result, Starting};
 
@@ -48,6 +48,13 @@ impl Child for ScriptedSupervisor {
         match &self.inner {
             Handle::Static(inner) => Child::children(inner),
             Handle::Dynamic(inner, _) => Child::children(inner),
+        }
+    }
+
+    fn stop_budget(&self) -> Option<Duration> {
+        match &self.inner {
+            Handle::Static(inner) => inner.stop_budget(),
+            Handle::Dynamic(inner, _) => inner.stop_budget(),
         }
     }
 
