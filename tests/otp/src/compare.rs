@@ -80,7 +80,7 @@ pub(crate) fn compare(
         recorded_events = by_child(flat(recorded_events), sup);
         replayed_events = by_child(flat(replayed_events), sup);
         for (child, starts) in called_off(&replayed_events, sup) {
-            cut_off(&mut recorded_events, (sup, &child), starts);
+            cut_off(&mut recorded_events, sup, &child, starts);
         }
     }
     let recorded_events = ends_as_one(recorded_events, supervisors);
@@ -238,16 +238,32 @@ fn called_off(events: &[Event], sup: &str) -> Vec<(String, usize)> {
         .collect()
 }
 
-/// Leaves out what is told of a child after it was started so many times.
-fn cut_off(events: &mut Vec<Event>, whose: (&str, &str), starts: usize) {
+/// Leaves out what is told of a child of `sup` after it was started so many times.
+fn cut_off(events: &mut Vec<Event>, sup: &str, child: &str, starts: usize) {
     let mut left = starts;
+    let mut ended_with = None;
     events.retain(|event| {
-        let keep = left > 0 || event.child() != Some(whose);
-        if event.child() == Some(whose) && matches!(event, Event::Start { .. }) {
-            left = left.saturating_sub(1);
+        if event.child() == Some((sup, child)) {
+            if left == 0 {
+                if let Event::Down { r, .. } = event {
+                    ended_with = Some(r.clone());
+                }
+                return false;
+            }
+            left -= usize::from(matches!(event, Event::Start { .. }));
         }
-        keep
+        true
     });
+    // A report that is only counted may be about it.
+    let about_it = events.iter().position(|event| match event {
+        Event::Report { p, id, r, .. } => {
+            p == sup && id.is_none() && Some(r) == ended_with.as_ref()
+        }
+        _ => false,
+    });
+    if let Some(about_it) = about_it {
+        events.remove(about_it);
+    }
 }
 
 fn sorted_by_child(run: &mut Vec<Event>) -> Vec<Event> {

@@ -67,10 +67,17 @@ pub(crate) fn call(
                 }
                 (Op::TerminateChild, template) => match meant {
                     None => Err(json!("not_found")),
-                    Some(child) => match it.terminate_child(&child).await {
-                        Err(ControlError::NotFound) if template.is_some() => Ok(json!("ok")),
-                        done => done.map(|()| json!("ok")).map_err(|error| word(&error)),
-                    },
+                    Some(child) => {
+                        let done = it.terminate_child(&child).await;
+                        if let Some(process) = world.latest(&path) {
+                            process.is_gone();
+                        }
+                        match done {
+                            // Rule::OneTemplate
+                            Err(ControlError::NotFound) if template.is_some() => Ok(json!("ok")),
+                            done => done.map(|()| json!("ok")).map_err(|error| word(&error)),
+                        }
+                    }
                 },
                 _ => on_dynamic(&world, it, &call, template.is_some()).await,
             },
@@ -139,7 +146,7 @@ async fn on_dynamic(
                 match start {
                     Start::UnderWay | Start::Up => counts.active += 1,
                     Start::Failed if known => {}
-                    Start::Failed | Start::Ignored => {
+                    Start::Failed | Start::Ignored | Start::CalledOff => {
                         counts.specs -= 1;
                         counts.workers -= 1;
                     }
@@ -163,7 +170,7 @@ fn listed(world: &World, call: &Call, child: &ChildInfo) -> Option<Value> {
     // Rule::StartsOverlap
     let status = match (child.status(), start) {
         (Status::Running, Some(Start::Failed)) if known => Status::Restarting,
-        (Status::Running, Some(Start::Failed | Start::Ignored)) => return None,
+        (Status::Running, Some(Start::Failed | Start::Ignored | Start::CalledOff)) => return None,
         (status, _) => status,
     };
     let name = matches!(status, Status::Running).then(|| child.id());

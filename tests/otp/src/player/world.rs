@@ -46,6 +46,7 @@ pub(crate) struct Process {
     ignored: AtomicBool,
     heard: AtomicBool,
     ending: AtomicBool,
+    called_off: AtomicBool,
     stops_with: Mutex<Option<Reason>>,
     order: Mutex<Option<oneshot::Sender<Reason>>>,
 }
@@ -58,6 +59,8 @@ pub(crate) enum Start {
     Up,
     Ignored,
     Failed,
+    /// It never began: the start after this one was called off.
+    CalledOff,
 }
 
 /// What a supervisor is called by.
@@ -103,9 +106,11 @@ impl World {
     /// child had been up before.
     pub(crate) fn unheard_starts(&self, path: &str) -> Vec<(Start, bool)> {
         let state = self.state();
+        let supervisor = state.latest.get(path);
         let below = state.latest.values().filter(|it| {
-            let above = it.path.rsplit_once('/').map(|(above, _)| above);
-            above == Some(path) && !it.heard.load(Ordering::Relaxed)
+            let parents = it.parent.as_ref().zip(supervisor);
+            let open = !it.heard.load(Ordering::Relaxed) || it.start() == Start::CalledOff;
+            open && parents.is_some_and(|(its, this)| Arc::ptr_eq(its, this))
         });
         let starts = below.map(|it| (it.start(), state.started.contains_key(&it.path)));
         starts.collect()
@@ -168,8 +173,16 @@ impl Process {
         self.heard.store(true, Ordering::Relaxed);
     }
 
+    /// It is about to end. If it is dead, that is said of the one after it, which has not begun.
     pub(crate) fn ends(&self) {
+        let dead = self.dead.load(Ordering::Relaxed);
+        self.called_off.store(dead, Ordering::Relaxed);
         self.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Nothing is left of the one after it.
+    pub(crate) fn is_gone(&self) {
+        self.called_off.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn is_ending(&self) -> bool {
@@ -189,12 +202,11 @@ impl Process {
 
     /// Where its start has got to, as it knows itself.
     pub(crate) fn start(&self) -> Start {
-        match (
-            self.up.load(Ordering::Relaxed),
-            self.dead.load(Ordering::Relaxed),
-        ) {
+        let is = |mark: &AtomicBool| mark.load(Ordering::Relaxed);
+        match (is(&self.up), is(&self.dead)) {
+            _ if is(&self.called_off) => Start::CalledOff,
             (true, _) => Start::Up,
-            (false, true) if self.ignored.load(Ordering::Relaxed) => Start::Ignored,
+            (false, true) if is(&self.ignored) => Start::Ignored,
             (false, true) => Start::Failed,
             (false, false) => Start::UnderWay,
         }
@@ -239,6 +251,7 @@ impl Life {
             ignored: AtomicBool::new(false),
             heard: AtomicBool::new(false),
             ending: AtomicBool::new(false),
+            called_off: AtomicBool::new(false),
             stops_with: Mutex::new(None),
             order: Mutex::new(Some(order)),
         });
