@@ -19,25 +19,34 @@ pub(crate) fn compare(
     recorded: &Row,
     replayed: &Row,
 ) -> Option<Vec<String>> {
-    let mut recorded_events = by_rule::expected(&recorded.events, supervisors);
-    let mut replayed_events = replayed.events.clone();
-    if let Step::Batch { sup, .. } = step
+    let mut recorded = Row {
+        events: by_rule::expected(&recorded.events, supervisors),
+        ..recorded.clone()
+    };
+    let mut replayed = replayed.clone();
+    if let Step::Batch { sup, items } = step
         && supervisors.is_dynamic(sup)
     {
-        (recorded_events, replayed_events) =
-            by_rule::starts_overlap(recorded_events, replayed_events, sup);
+        recorded.events = flat(recorded.events);
+        by_rule::with_starts_called_off(&mut recorded, &replayed, sup, items);
+        for row in [&mut recorded, &mut replayed] {
+            by_rule::leave_out_ended_before(row, sup, items);
+            let events = std::mem::take(&mut row.events);
+            row.events = by_rule::by_child(events, sup);
+        }
     }
-    let recorded_events = by_rule::ends_as_one(recorded_events, supervisors);
-    let replayed_events = in_the_shape_of(&recorded_events, replayed_events);
-    let lines = |row: &Row, events: &[Event]| {
-        let mut lines = vec![format!("result {}", ordered(&row.result))];
-        lines.extend(events.iter().map(Event::to_string));
-        lines.extend(by_rule::orphans(&row.orphans));
-        lines
-    };
-    let first = lines(recorded, &recorded_events);
-    let second = lines(replayed, &replayed_events);
+    recorded.events = by_rule::ends_as_one(recorded.events, supervisors);
+    replayed.events = in_the_shape_of(&recorded.events, replayed.events);
+    let (first, second) = (lines(&recorded), lines(&replayed));
     (first != second).then(|| diff::lines(&first, &second))
+}
+
+/// What is compared, and shown.
+fn lines(row: &Row) -> Vec<String> {
+    let mut lines = vec![format!("result {}", ordered(&row.result))];
+    lines.extend(row.events.iter().map(Event::to_string));
+    lines.extend(by_rule::orphans(&row.orphans));
+    lines
 }
 
 /// Several events at the same time, if they are several.

@@ -2,6 +2,7 @@
 
 mod build;
 mod calls;
+mod dynamic;
 mod reason;
 mod supervisor;
 mod watch;
@@ -21,6 +22,7 @@ use crate::{
     scenario::{Call, Scenario, Step},
     trace::{Reason, Row, Word},
 };
+use dynamic::Before;
 use watch::Watch;
 use world::{Handle, World};
 
@@ -148,7 +150,7 @@ impl Player<'_> {
     /// Makes a call, which then waits for its turn.
     fn call(&self, call: &Call) -> Result<JoinHandle<Value>, Value> {
         let handle = self.supervisor(&call.sup)?;
-        let answer = calls::call(&self.world, &handle, call);
+        let answer = calls::call(&self.world, &handle, call, Before::default());
         Ok(tokio::spawn(answer))
     }
 
@@ -163,24 +165,35 @@ impl Player<'_> {
 
     /// Has the items wait before the supervisor looks at the first.
     async fn batch(&self, handle: &Handle, items: &[Step]) -> Value {
-        let calls = items.iter().all(|item| matches!(item, Step::Call(_)));
-        if calls && !matches!(handle, Handle::Static(_)) {
-            // Rule::StartsOverlap
-            return self.calls(handle, items).await;
-        }
-        let pause = handle.pause();
+        // Rule::StartsOverlap
+        let at_once = matches!(handle, Handle::Static(_)) || self.somebody_exits(items);
+        let pause = at_once.then(|| handle.pause());
+        let mut before = Before::default();
         let mut results = Vec::with_capacity(items.len());
         for item in items {
-            results.push(match item {
-                Step::Exit { path, reason } => Err(self.exit(path, reason)),
+            let result = match item {
+                // All of it is done to who is there before the first call is answered.
+                Step::Exit { .. } | Step::Stop { .. } if !at_once => {
+                    Err(json!({ "error": "not_running" }))
+                }
+                Step::Exit { path, reason } => {
+                    if self.world.running(path).is_some() {
+                        before.exit(path);
+                    }
+                    Err(self.exit(path, reason))
+                }
                 Step::Stop { path, reason } => Err(self.stop(path, reason)),
                 Step::Call(call) => {
-                    let answer = calls::call(&self.world, handle, call);
+                    let answer = calls::call(&self.world, handle, call, before.clone());
+                    if at_once {
+                        before.call(&self.world, call);
+                    }
                     Ok(tokio::spawn(answer))
                 }
                 item => Err(json!({ "error": format!("{item:?} in a batch") })),
-            });
-            // It has ended and its notice waits, or the call does.
+            };
+            results.push(result);
+            // It has ended and its notice waits, or the call does; or it has been answered.
             self.settle().await;
         }
         drop(pause);
@@ -194,15 +207,11 @@ impl Player<'_> {
         answers.into()
     }
 
-    async fn calls(&self, handle: &Handle, items: &[Step]) -> Value {
-        let mut answers = Vec::with_capacity(items.len());
-        for item in items {
-            if let Step::Call(call) = item {
-                let call = tokio::spawn(calls::call(&self.world, handle, call));
-                answers.push(self.answer(call).await);
-            }
-        }
-        answers.into()
+    fn somebody_exits(&self, items: &[Step]) -> bool {
+        items.iter().any(|item| match item {
+            Step::Exit { path, .. } | Step::Stop { path, .. } => self.world.running(path).is_some(),
+            _ => false,
+        })
     }
 
     /// Waits until nothing moves. Paused time goes on only when nobody has anything to do, so that

@@ -18,16 +18,19 @@ pub enum Rule {
     OneReportEach,
     /// A dynamic supervisor accepts what Elixir's accepts.
     ElixirAccepts,
+    /// A child that ended before its dynamic supervisor came to stop it is no special case.
+    EndedBefore,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::KilledSubtree,
         Self::StartsOverlap,
         Self::OneTemplate,
         Self::OneReportEach,
         Self::ElixirAccepts,
+        Self::EndedBefore,
     ];
 
     /// What it is called.
@@ -38,6 +41,7 @@ impl Rule {
             Self::OneTemplate => "one-template",
             Self::OneReportEach => "one-report-each",
             Self::ElixirAccepts => "elixir-accepts",
+            Self::EndedBefore => "ended-before",
         }
     }
 
@@ -50,11 +54,13 @@ impl Rule {
                  `orphans` the paths that went down are compared, without reason, order or reports."
             }
             Self::StartsOverlap => {
-                "The starts of a DynamicSupervisor do not hold each other up, and its end calls them \
-                 off. So in a batch on one, what happens to each child is compared in order, and not \
-                 what happens to one between the events of another; a start that was called off is \
-                 not compared any further; and a child that was asked about while it started is \
-                 taken for what became of that start. A batch of calls alone is played one by one."
+                "A DynamicSupervisor goes on while a child starts or stops, and its own end calls \
+                 starts off. In OTP everything waits for everything. So in a batch on one: what happens \
+                 to each child is compared in order, and not what happens to one between the events of \
+                 another; of a start that was called off neither its answer nor what followed is \
+                 compared; and who asks about a child that is starting or stopping is answered by the \
+                 player as OTP does, with what becomes of it. If nobody exits, the calls of a batch are \
+                 played one by one."
             }
             Self::OneTemplate => {
                 "There is no simple_one_for_one: it is played on a DynamicSupervisor, each child with \
@@ -73,6 +79,12 @@ impl Rule {
                 "A permanent child that answers a stop with {shutdown, _} is reported by \
                  simple_one_for_one and accepted by a DynamicSupervisor. So such reports of a \
                  simple_one_for_one are left out."
+            }
+            Self::EndedBefore => {
+                "A child may have ended by itself when its dynamic supervisor comes to stop it, and the \
+                 supervisor does not know yet. Elixir's then reports all but a `normal`; ours goes by \
+                 the same table as for any stop. So in a batch on one, whether the stop of a child that \
+                 ended in that batch is reported is not compared."
             }
         }
     }

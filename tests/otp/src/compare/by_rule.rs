@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use super::{Supervisors, flat, unordered};
-use crate::trace::{Ctx, Event, Reason, Term};
+use crate::{
+    scenario::{Call, Step},
+    trace::{Ctx, Event, Reason, Row, Term},
+};
 
 /// [`Rule::KilledSubtree`](crate::Rule::KilledSubtree)
 pub(super) fn orphans(orphans: &[Event]) -> Vec<String> {
@@ -94,27 +97,61 @@ fn is_end_below(event: &Event, sup: &str) -> bool {
     }
 }
 
-/// [`Rule::StartsOverlap`](crate::Rule::StartsOverlap): the events of a batch on the dynamic supervisor
-/// `sup`, recorded and replayed, child by child.
-pub(super) fn starts_overlap(
-    recorded: Vec<Event>,
-    replayed: Vec<Event>,
+/// [`Rule::StartsOverlap`](crate::Rule::StartsOverlap): what was recorded of a batch on the dynamic
+/// supervisor `sup`, as it would have been if starts were called off there, too.
+pub(super) fn with_starts_called_off(
+    recorded: &mut Row,
+    replayed: &Row,
     sup: &str,
-) -> (Vec<Event>, Vec<Event>) {
-    let mut recorded = by_child(flat(recorded), sup);
-    let replayed = by_child(replayed, sup);
-    for (child, starts) in called_off(&replayed, sup) {
-        cut_off(&mut recorded, sup, &child, starts);
+    items: &[Step],
+) {
+    for (child, starts) in called_off(&replayed.events, sup) {
+        cut_off(&mut recorded.events, sup, &child, starts);
+        let answers = (&mut recorded.result, &replayed.result);
+        let (Some(recorded), Some(replayed)) = (answers.0.as_array_mut(), answers.1.as_array())
+        else {
+            continue;
+        };
+        for (item, (recorded, replayed)) in items.iter().zip(recorded.iter_mut().zip(replayed)) {
+            // Whoever called for that start is told that the supervisor has ended.
+            if let Step::Call(Call {
+                child: Some(node), ..
+            }) = item
+                && node.id() == child
+            {
+                recorded.clone_from(replayed);
+            }
+        }
     }
-    (recorded, replayed)
+}
+
+/// [`Rule::EndedBefore`](crate::Rule::EndedBefore): leaves out the reports that are not compared, of a
+/// batch on the dynamic supervisor `sup`.
+pub(super) fn leave_out_ended_before(row: &mut Row, sup: &str, items: &[Step]) {
+    let ended = |path: &str| {
+        items.iter().any(|item| match item {
+            Step::Exit { path: it, .. } => it == path,
+            _ => false,
+        })
+    };
+    row.events.retain(|event| match event {
+        Event::Report {
+            p,
+            ctx: Ctx::ShutdownError,
+            id: Some(id),
+            ..
+        } => p != sup || !ended(&format!("{p}/{id}")),
+        _ => true,
+    });
 }
 
 /// Puts what happens to each child of `sup` together, where nothing else comes between.
-fn by_child(events: Vec<Event>, sup: &str) -> Vec<Event> {
+pub(super) fn by_child(events: Vec<Event>, sup: &str) -> Vec<Event> {
     let mut out = Vec::with_capacity(events.len());
     let mut run = Vec::new();
     for event in events {
-        if event.child().is_some_and(|(above, _)| above == sup) {
+        let counted = matches!(&event, Event::Report { p, .. } if p == sup);
+        if counted || event.child().is_some_and(|(above, _)| above == sup) {
             run.push(event);
         } else {
             out.extend(sorted_by_child(&mut run));
@@ -174,7 +211,10 @@ fn cut_off(events: &mut Vec<Event>, sup: &str, child: &str, starts: usize) {
 
 fn sorted_by_child(run: &mut Vec<Event>) -> Vec<Event> {
     let mut run = std::mem::take(run);
-    let child = |event: &Event| event.child().map(|(_, id)| id.to_owned());
-    run.sort_by_key(child);
+    // Reports that are only counted are about nobody, and have no order.
+    run.sort_by(|a, b| match (a.child(), b.child()) {
+        (None, None) => a.cmp(b),
+        (a, b) => a.cmp(&b),
+    });
     run
 }

@@ -4,13 +4,15 @@ use std::{future::Future, sync::Arc};
 
 use serde_json::{Value, json};
 use uptree_supervisor::{
-    ChildInfo, ChildSpec, ChildType, ControlError, Counts, DynamicSupervisor, Pause, Restart,
-    Shutdown, Started, Status, Supervisor,
+    ChildSpec, ChildType, ControlError, Counts, Pause, Restart, Shutdown, Started, Status,
+    Supervisor,
 };
 
 use super::{
-    build, reason,
-    world::{Handle, Start, World},
+    build,
+    dynamic::{self, Before},
+    reason,
+    world::{Handle, World},
 };
 use crate::{
     scenario::{Call, Op},
@@ -39,11 +41,13 @@ impl Handle {
     }
 }
 
-/// Makes a call. What is meant is looked up at once, as the recorder does.
+/// Makes a call, in a batch after what is in `before`. What is meant is looked up at once, as the
+/// recorder does.
 pub(crate) fn call(
     world: &Arc<World>,
     handle: &Handle,
     call: &Call,
+    before: Before,
 ) -> impl Future<Output = Value> + Send + 'static {
     let (world, handle, call) = (world.clone(), handle.clone(), call.clone());
     let path = format!("{}/{}", call.sup, call.id());
@@ -58,28 +62,30 @@ pub(crate) fn call(
                 (Op::StartChild, template) => {
                     let child = child(&world, &call, template.as_ref());
                     let started = it.start_child(child).await;
-                    if let Some(process) = world.latest(&child_path(&call)) {
-                        process.is_heard();
-                    }
                     started
                         .map(|started| keep(&world, &call, &started, template.is_some()))
                         .map_err(|error| start_error(&error, &call))
                 }
                 (Op::TerminateChild, template) => match meant {
                     None => Err(json!("not_found")),
-                    Some(child) => {
-                        let done = it.terminate_child(&child).await;
-                        if let Some(process) = world.latest(&path) {
-                            process.is_gone();
-                        }
-                        match done {
-                            // Rule::OneTemplate
-                            Err(ControlError::NotFound) if template.is_some() => Ok(json!("ok")),
-                            done => done.map(|()| json!("ok")).map_err(|error| word(&error)),
-                        }
-                    }
+                    Some(child) => match it.terminate_child(&child).await {
+                        // Rule::OneTemplate
+                        Err(ControlError::NotFound) if template.is_some() => Ok(json!("ok")),
+                        done => done.map(|()| json!("ok")).map_err(|error| word(&error)),
+                    },
                 },
-                _ => on_dynamic(&world, it, &call, template.is_some()).await,
+                (Op::WhichChildren, _) => dynamic::which_children(it, &world, &call, &before).await,
+                (Op::CountChildren, template) => {
+                    let counts = dynamic::count_children(it, &world, &before).await;
+                    counts.map(|mut counts| {
+                        if template.is_some() {
+                            // Rule::OneTemplate
+                            counts.specs = 1;
+                        }
+                        counted(&counts)
+                    })
+                }
+                (op, _) => Err(format!("{op:?} on a dynamic supervisor").into()),
             },
         };
         answer.unwrap_or_else(|error| json!({ "error": error }))
@@ -126,57 +132,6 @@ async fn on_static(world: &Arc<World>, it: &Supervisor, call: &Call) -> Result<V
     }
 }
 
-async fn on_dynamic(
-    world: &World,
-    it: &DynamicSupervisor,
-    call: &Call,
-    simple: bool,
-) -> Result<Value, Value> {
-    let refused = |error| word(&error);
-    match call.op {
-        Op::WhichChildren => {
-            let children = it.which_children().await.map_err(refused)?;
-            let children = children.iter().filter_map(|it| listed(world, call, it));
-            Ok(json!({ "unordered": children.collect::<Value>() }))
-        }
-        Op::CountChildren => {
-            let mut counts = it.count_children().await.map_err(refused)?;
-            // Rule::StartsOverlap
-            for (start, known) in world.unheard_starts(&call.sup) {
-                match start {
-                    Start::UnderWay | Start::Up => counts.active += 1,
-                    Start::Failed if known => {}
-                    Start::Failed | Start::Ignored | Start::CalledOff => {
-                        counts.specs -= 1;
-                        counts.workers -= 1;
-                    }
-                }
-            }
-            if simple {
-                // Rule::OneTemplate
-                counts.specs = 1;
-            }
-            Ok(counted(&counts))
-        }
-        op => Err(format!("{op:?} on a dynamic supervisor").into()),
-    }
-}
-
-/// A child in the list of a dynamic supervisor, named by its process.
-fn listed(world: &World, call: &Call, child: &ChildInfo) -> Option<Value> {
-    let path = format!("{}/{}", call.sup, child.id());
-    let known = world.child_ref(&path).is_some();
-    let start = world.latest(&path).map(|process| process.start());
-    // Rule::StartsOverlap
-    let status = match (child.status(), start) {
-        (Status::Running, Some(Start::Failed)) if known => Status::Restarting,
-        (Status::Running, Some(Start::Failed | Start::Ignored | Start::CalledOff)) => return None,
-        (status, _) => status,
-    };
-    let name = matches!(status, Status::Running).then(|| child.id());
-    Some(json!([name, status_word(status), kind(child.child_type())]))
-}
-
 fn child(
     world: &Arc<World>,
     call: &Call,
@@ -189,7 +144,7 @@ fn child(
     build::child(world, node, template)
 }
 
-fn child_path(call: &Call) -> String {
+pub(super) fn child_path(call: &Call) -> String {
     let started = call.child.as_ref().map_or(call.id(), |child| child.id());
     format!("{}/{started}", call.sup)
 }
@@ -226,7 +181,7 @@ fn start_error(error: &ControlError, call: &Call) -> Value {
     }
 }
 
-fn word(error: &ControlError) -> Value {
+pub(super) fn word(error: &ControlError) -> Value {
     match error {
         ControlError::NoProc => "noproc".into(),
         ControlError::NotFound => "not_found".into(),
@@ -239,7 +194,7 @@ fn word(error: &ControlError) -> Value {
     }
 }
 
-fn status_word(status: Status) -> &'static str {
+pub(super) fn status_word(status: Status) -> &'static str {
     match status {
         Status::Running => "running",
         Status::Restarting => "restarting",
@@ -247,7 +202,7 @@ fn status_word(status: Status) -> &'static str {
     }
 }
 
-fn kind(kind: ChildType) -> &'static str {
+pub(super) fn kind(kind: ChildType) -> &'static str {
     match kind {
         ChildType::Worker => "worker",
         ChildType::Supervisor => "supervisor",

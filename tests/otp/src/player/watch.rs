@@ -20,19 +20,19 @@ impl Observer for Watch {
         let parent = above.and_then(|above| self.0.latest(above));
         let own = self.0.latest(&p);
         let what = match &event.kind {
-            EventKind::Starting => trace::Event::Start { p },
+            EventKind::Starting => {
+                if let Some(before) = own {
+                    before.is_succeeded();
+                }
+                trace::Event::Start { p }
+            }
             EventKind::Ready { .. } => {
                 if let Some(own) = own {
                     own.is_up();
                 }
                 trace::Event::Up { p }
             }
-            EventKind::Ignored { .. } => {
-                if let Some(own) = own {
-                    own.is_heard();
-                }
-                trace::Event::Ignored { p }
-            }
+            EventKind::Ignored { .. } => trace::Event::Ignored { p },
             EventKind::Stopping(_) | EventKind::Ending => {
                 if let Some(own) = own {
                     own.ends();
@@ -44,10 +44,8 @@ impl Observer for Watch {
                 let Some((ctx, r)) = report(kind, &p) else {
                     return;
                 };
-                match (ctx, own) {
-                    (Ctx::Shutdown, _) => parent.ends(),
-                    (Ctx::StartError, Some(own)) => own.is_heard(),
-                    _ => {}
+                if ctx == Ctx::Shutdown {
+                    parent.ends();
                 }
                 reported(parent, event.id(), ctx, r)
             }

@@ -44,23 +44,23 @@ pub(crate) struct Process {
     up: AtomicBool,
     dead: AtomicBool,
     ignored: AtomicBool,
-    heard: AtomicBool,
+    /// Another was started after it.
+    succeeded: AtomicBool,
     ending: AtomicBool,
-    called_off: AtomicBool,
     stops_with: Mutex<Option<Reason>>,
     order: Mutex<Option<oneshot::Sender<Reason>>>,
 }
 
-/// Where a start has got to.
+/// How far an incarnation has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Start {
-    /// Its supervisor does not know yet that it is up.
-    UnderWay,
+pub(crate) enum Stage {
+    Starting,
     Up,
     Ignored,
     Failed,
-    /// It never began: the start after this one was called off.
-    CalledOff,
+    Ended,
+    /// It is over, and the one after it has not begun.
+    Succeeded,
 }
 
 /// What a supervisor is called by.
@@ -100,20 +100,6 @@ impl World {
             true => state.orphans.push(event),
             false => state.events.push(event),
         }
-    }
-
-    /// The starts below the supervisor at `path` of whose end it has not heard; and whether the
-    /// child had been up before.
-    pub(crate) fn unheard_starts(&self, path: &str) -> Vec<(Start, bool)> {
-        let state = self.state();
-        let supervisor = state.latest.get(path);
-        let below = state.latest.values().filter(|it| {
-            let parents = it.parent.as_ref().zip(supervisor);
-            let open = !it.heard.load(Ordering::Relaxed) || it.start() == Start::CalledOff;
-            open && parents.is_some_and(|(its, this)| Arc::ptr_eq(its, this))
-        });
-        let starts = below.map(|it| (it.start(), state.started.contains_key(&it.path)));
-        starts.collect()
     }
 
     /// What has happened since the last time.
@@ -165,24 +151,14 @@ impl Process {
 
     pub(crate) fn is_up(&self) {
         self.up.store(true, Ordering::Relaxed);
-        self.is_heard();
     }
 
-    /// Its supervisor has heard how its start ended.
-    pub(crate) fn is_heard(&self) {
-        self.heard.store(true, Ordering::Relaxed);
+    pub(crate) fn is_succeeded(&self) {
+        self.succeeded.store(true, Ordering::Relaxed);
     }
 
-    /// It is about to end. If it is dead, that is said of the one after it, which has not begun.
     pub(crate) fn ends(&self) {
-        let dead = self.dead.load(Ordering::Relaxed);
-        self.called_off.store(dead, Ordering::Relaxed);
         self.ending.store(true, Ordering::Relaxed);
-    }
-
-    /// Nothing is left of the one after it.
-    pub(crate) fn is_gone(&self) {
-        self.called_off.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn is_ending(&self) -> bool {
@@ -200,15 +176,16 @@ impl Process {
         lock(&self.stops_with).clone()
     }
 
-    /// Where its start has got to, as it knows itself.
-    pub(crate) fn start(&self) -> Start {
+    /// How far it has come.
+    pub(crate) fn stage(&self) -> Stage {
         let is = |mark: &AtomicBool| mark.load(Ordering::Relaxed);
         match (is(&self.up), is(&self.dead)) {
-            _ if is(&self.called_off) => Start::CalledOff,
-            (true, _) => Start::Up,
-            (false, true) if is(&self.ignored) => Start::Ignored,
-            (false, true) => Start::Failed,
-            (false, false) => Start::UnderWay,
+            (false, false) => Stage::Starting,
+            (true, false) => Stage::Up,
+            (_, true) if is(&self.succeeded) => Stage::Succeeded,
+            (true, true) => Stage::Ended,
+            (false, true) if is(&self.ignored) => Stage::Ignored,
+            (false, true) => Stage::Failed,
         }
     }
 
@@ -249,9 +226,8 @@ impl Life {
             up: AtomicBool::new(false),
             dead: AtomicBool::new(false),
             ignored: AtomicBool::new(false),
-            heard: AtomicBool::new(false),
+            succeeded: AtomicBool::new(false),
             ending: AtomicBool::new(false),
-            called_off: AtomicBool::new(false),
             stops_with: Mutex::new(None),
             order: Mutex::new(Some(order)),
         });
