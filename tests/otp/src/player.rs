@@ -177,9 +177,7 @@ impl Player<'_> {
                     Err(json!({ "error": "not_running" }))
                 }
                 Step::Exit { path, reason } => {
-                    if self.world.running(path).is_some() {
-                        before.exit(path);
-                    }
+                    before.exit(&self.world, path);
                     Err(self.exit(path, reason))
                 }
                 Step::Stop { path, reason } => Err(self.stop(path, reason)),

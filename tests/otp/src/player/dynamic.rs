@@ -3,49 +3,89 @@
 //! OTP does one thing after the other, so whoever asks sees what became of each start and stop before.
 //! Ours begins them all and answers: the children have not had a turn yet.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 use uptree_supervisor::{ChildInfo, Counts, DynamicSupervisor, Status};
 
 use super::{
     calls::{child_path, kind, status_word, word},
-    world::{Stage, World},
+    world::World,
 };
-use crate::scenario::{Call, Op};
+use crate::scenario::{Call, Node, Op, Outcome, OutcomeWord};
 
 /// What the same batch has done before, by the paths of the children.
 #[derive(Clone, Default)]
 pub(crate) struct Before {
     /// Those that may be starting: they were told to end, or it was called for.
-    touched: HashSet<String>,
+    touched: HashMap<String, Touched>,
     /// Those that are going down.
     terminated: HashSet<String>,
 }
 
+#[derive(Clone)]
+struct Touched {
+    /// How often it had been started.
+    starts: usize,
+    /// How its next start ends, as its script has it.
+    outcome: Outcome,
+    /// It is not known yet.
+    new: bool,
+}
+
+/// What becomes of a child that is starting.
+enum Becomes {
+    Running,
+    Restarting,
+    Nothing,
+}
+
 impl Before {
-    /// A child was told to end.
-    pub(crate) fn exit(&mut self, path: &str) {
-        self.touched.insert(path.to_owned());
+    /// A child is told to end.
+    pub(crate) fn exit(&mut self, world: &World, path: &str) {
+        if let Some(process) = world.running(path) {
+            self.touch(world, path.to_owned(), process.script.peek(), false);
+        }
     }
 
-    /// A call was made.
+    /// A call is made.
     pub(crate) fn call(&mut self, world: &World, call: &Call) {
         let path = child_path(call);
-        match call.op {
-            Op::StartChild => {
-                self.touched.insert(path);
+        let by_id = call.by.is_some();
+        match (call.op, &call.child) {
+            (Op::StartChild, Some(Node::Worker(worker))) => {
+                self.touch(world, path, worker.init.outcome(0), true);
             }
-            Op::TerminateChild if call.by.is_none() && self.may_run(world, &path) => {
+            // Who had ended before may have been started again by then.
+            (Op::TerminateChild, _) if !by_id && self.may_run(world, &path) => {
                 self.terminated.insert(path);
             }
             _ => {}
         }
     }
 
-    /// Who had ended before may have been started again by then.
     fn may_run(&self, world: &World, path: &str) -> bool {
-        world.running(path).is_some() || self.touched.contains(path)
+        world.running(path).is_some() || self.touched.contains_key(path)
+    }
+
+    fn touch(&mut self, world: &World, path: String, outcome: Outcome, new: bool) {
+        let starts = world.number_of_starts(&path);
+        let touched = Touched {
+            starts,
+            outcome,
+            new,
+        };
+        self.touched.insert(path, touched);
+    }
+
+    /// What becomes of the child at `path`, if it was starting when the supervisor answered.
+    fn becomes(&self, world: &World, path: &str) -> Option<Becomes> {
+        let touched = self.touched.get(path)?;
+        (world.number_of_starts(path) > touched.starts).then_some(match touched.outcome {
+            Outcome::Word(OutcomeWord::Ok) | Outcome::Info { .. } => Becomes::Running,
+            Outcome::Failed(_) if !touched.new => Becomes::Restarting,
+            Outcome::Failed(_) | Outcome::Word(OutcomeWord::Ignore) => Becomes::Nothing,
+        })
     }
 }
 
@@ -67,15 +107,13 @@ pub(crate) async fn which_children(
 /// [`Rule::StartsOverlap`](crate::Rule::StartsOverlap)
 fn listed(world: &World, path: &str, child: &ChildInfo, before: &Before) -> Option<Value> {
     let mut status = child.status();
-    if status == Status::Running && before.terminated.contains(path) {
+    if before.terminated.contains(path) {
         return None;
     }
-    if status == Status::Running && before.touched.contains(path) {
-        match world.latest(path).map(|process| process.stage()) {
-            Some(Stage::Failed) if world.child_ref(path).is_some() => status = Status::Restarting,
-            Some(Stage::Failed | Stage::Ignored) => return None,
-            _ => {}
-        }
+    match before.becomes(world, path) {
+        Some(Becomes::Nothing) => return None,
+        Some(Becomes::Restarting) => status = Status::Restarting,
+        Some(Becomes::Running) | None => {}
     }
     let name = (status == Status::Running).then(|| child.id());
     Some(json!([name, status_word(status), kind(child.child_type())]))
@@ -90,24 +128,21 @@ pub(crate) async fn count_children(
     before: &Before,
 ) -> Result<Counts, Value> {
     let mut counts = it.count_children().await.map_err(|error| word(&error))?;
-    for path in before.touched.union(&before.terminated) {
-        let Some(stage) = world.latest(path).map(|process| process.stage()) else {
-            continue;
-        };
-        let known = world.child_ref(path).is_some();
-        let terminated = before.terminated.contains(path);
-        let touched = before.touched.contains(path);
-        match stage {
-            // It had ended for good before it could be terminated.
-            Stage::Ended if touched => {}
-            Stage::Failed if known && !terminated => {}
-            Stage::Starting | Stage::Up if !terminated => counts.active += 1,
-            // Terminated, or never kept.
-            _ => {
-                counts.specs -= 1;
-                counts.workers -= 1;
-            }
+    let mut less = 0;
+    let touched = before.touched.keys();
+    for path in touched.filter(|path| !before.terminated.contains(*path)) {
+        match before.becomes(world, path) {
+            Some(Becomes::Running) => counts.active += 1,
+            Some(Becomes::Nothing) => less += 1,
+            Some(Becomes::Restarting) | None => {}
         }
     }
+    for path in &before.terminated {
+        // Who had ended for good before is not counted any more.
+        let there = !before.touched.contains_key(path) || before.becomes(world, path).is_some();
+        less += usize::from(there);
+    }
+    counts.specs -= less;
+    counts.workers -= less;
     Ok(counts)
 }

@@ -17,7 +17,7 @@ use crate::{
 pub(crate) struct ScriptedSupervisor {
     world: Arc<World>,
     id: String,
-    starts: Starts,
+    starts: Arc<Starts>,
     inner: Handle,
 }
 
@@ -60,7 +60,8 @@ impl Child for ScriptedSupervisor {
 
     async fn run(&self, cx: Starting) -> Result {
         let path = cx.path();
-        let (life, order) = Life::begin(&self.world, path.clone(), Some(self.inner.clone()));
+        let handle = Some(self.inner.clone());
+        let (life, order) = Life::begin(&self.world, path.clone(), handle, &self.starts);
         match self.starts.next() {
             Outcome::Word(OutcomeWord::Ok) | Outcome::Info { .. } => {}
             Outcome::Word(OutcomeWord::Ignore) => {

@@ -21,9 +21,7 @@ impl Observer for Watch {
         let own = self.0.latest(&p);
         let what = match &event.kind {
             EventKind::Starting => {
-                if let Some(before) = own {
-                    before.is_succeeded();
-                }
+                self.0.starts(&p);
                 trace::Event::Start { p }
             }
             EventKind::Ready { .. } => {

@@ -25,7 +25,7 @@ use crate::{
 pub(crate) struct Scripted {
     world: Arc<World>,
     id: String,
-    starts: Starts,
+    starts: Arc<Starts>,
     stop: Reaction,
 }
 
@@ -46,7 +46,7 @@ impl Child for Scripted {
     }
 
     async fn run(&self, cx: Starting) -> Result {
-        let (life, order) = Life::begin(&self.world, cx.path(), None);
+        let (life, order) = Life::begin(&self.world, cx.path(), None, &self.starts);
         let cx = match self.starts.next() {
             Outcome::Word(OutcomeWord::Ok) => cx.ready(),
             Outcome::Info { info } => cx.ready_with(info),
@@ -89,11 +89,16 @@ pub(crate) struct Starts {
 }
 
 impl Starts {
-    pub(crate) fn new(script: &Script) -> Self {
-        Self {
+    pub(crate) fn new(script: &Script) -> Arc<Self> {
+        Arc::new(Self {
             script: script.clone(),
             number: AtomicUsize::new(0),
-        }
+        })
+    }
+
+    /// How the next one will end.
+    pub(crate) fn peek(&self) -> Outcome {
+        self.script.outcome(self.number.load(Ordering::Relaxed))
     }
 
     pub(crate) fn next(&self) -> Outcome {

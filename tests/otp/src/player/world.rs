@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use uptree_supervisor::{ChildRef, DynamicSupervisor, Supervisor};
 
+use super::worker::Starts;
 use crate::{
     scenario::Options,
     trace::{Event, Reason, Row},
@@ -29,6 +30,8 @@ struct State {
     orphans: Vec<Event>,
     /// The latest incarnation of each path.
     latest: HashMap<String, Arc<Process>>,
+    /// How often each path was started.
+    starts: HashMap<String, usize>,
     /// The children that a dynamic supervisor was asked to start.
     started: HashMap<String, ChildRef>,
     /// How many workers take their time to stop.
@@ -41,26 +44,13 @@ pub(crate) struct Process {
     pub(crate) parent: Option<Arc<Process>>,
     /// A supervisor's.
     pub(crate) handle: Option<Handle>,
+    /// How its starts end.
+    pub(crate) script: Arc<Starts>,
     up: AtomicBool,
     dead: AtomicBool,
-    ignored: AtomicBool,
-    /// Another was started after it.
-    succeeded: AtomicBool,
     ending: AtomicBool,
     stops_with: Mutex<Option<Reason>>,
     order: Mutex<Option<oneshot::Sender<Reason>>>,
-}
-
-/// How far an incarnation has come.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Stage {
-    Starting,
-    Up,
-    Ignored,
-    Failed,
-    Ended,
-    /// It is over, and the one after it has not begun.
-    Succeeded,
 }
 
 /// What a supervisor is called by.
@@ -112,6 +102,16 @@ impl World {
         }
     }
 
+    /// A start begins.
+    pub(crate) fn starts(&self, path: &str) {
+        *self.state().starts.entry(path.to_owned()).or_default() += 1;
+    }
+
+    /// How many starts have begun.
+    pub(crate) fn number_of_starts(&self, path: &str) -> usize {
+        self.state().starts.get(path).copied().unwrap_or_default()
+    }
+
     pub(crate) fn keep_ref(&self, path: String, child: ChildRef) {
         self.state().started.insert(path, child);
     }
@@ -153,10 +153,6 @@ impl Process {
         self.up.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_succeeded(&self) {
-        self.succeeded.store(true, Ordering::Relaxed);
-    }
-
     pub(crate) fn ends(&self) {
         self.ending.store(true, Ordering::Relaxed);
     }
@@ -174,19 +170,6 @@ impl Process {
     /// What it was ended with from outside, if it was.
     pub(crate) fn stopped_with(&self) -> Option<Reason> {
         lock(&self.stops_with).clone()
-    }
-
-    /// How far it has come.
-    pub(crate) fn stage(&self) -> Stage {
-        let is = |mark: &AtomicBool| mark.load(Ordering::Relaxed);
-        match (is(&self.up), is(&self.dead)) {
-            (false, false) => Stage::Starting,
-            (true, false) => Stage::Up,
-            (_, true) if is(&self.succeeded) => Stage::Succeeded,
-            (true, true) => Stage::Ended,
-            (false, true) if is(&self.ignored) => Stage::Ignored,
-            (false, true) => Stage::Failed,
-        }
     }
 
     /// Has it end with this reason.
@@ -214,6 +197,7 @@ impl Life {
         world: &Arc<World>,
         path: String,
         handle: Option<Handle>,
+        script: &Arc<Starts>,
     ) -> (Self, oneshot::Receiver<Reason>) {
         let parent = path
             .rsplit_once('/')
@@ -223,10 +207,9 @@ impl Life {
             path: path.clone(),
             parent,
             handle,
+            script: script.clone(),
             up: AtomicBool::new(false),
             dead: AtomicBool::new(false),
-            ignored: AtomicBool::new(false),
-            succeeded: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             stops_with: Mutex::new(None),
             order: Mutex::new(Some(order)),
@@ -247,7 +230,6 @@ impl Life {
     /// It does not want to run.
     pub(crate) fn ignore(mut self) {
         self.over = true;
-        self.process.ignored.store(true, Ordering::Relaxed);
         self.process.dead.store(true, Ordering::Relaxed);
         if self.process.parent.is_none() {
             // Nobody is above the root to tell.
