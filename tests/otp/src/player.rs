@@ -24,10 +24,7 @@ use crate::{
 };
 use dynamic::Before;
 use watch::Watch;
-use world::{Handle, World};
-
-/// Longer than anything in a scenario takes: what is not over then never is.
-const FOR_EVER: Duration = Duration::from_secs(3600);
+use world::{FOR_EVER, Handle, World};
 
 /// What the steps of `scenario` do.
 ///
@@ -48,7 +45,7 @@ pub(crate) fn play(scenario: &Scenario) -> std::io::Result<Vec<Row>> {
         let mut rows = Vec::with_capacity(scenario.steps.len());
         for step in &scenario.steps {
             let result = player.step(step).await;
-            player.settle().await;
+            player.world.settle().await;
             rows.push(player.world.take_row(result));
         }
         rows
@@ -155,7 +152,7 @@ impl Player<'_> {
     }
 
     async fn answer(&self, call: JoinHandle<Value>) -> Value {
-        self.settle().await;
+        self.world.settle().await;
         match timeout(FOR_EVER, call).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(panic)) => json!({ "error": panic.to_string() }),
@@ -192,7 +189,7 @@ impl Player<'_> {
             };
             results.push(result);
             // It has ended and its notice waits, or the call does; or it has been answered.
-            self.settle().await;
+            self.world.settle().await;
         }
         drop(pause);
         let mut answers = Vec::with_capacity(results.len());
@@ -210,21 +207,6 @@ impl Player<'_> {
             Step::Exit { path, .. } | Step::Stop { path, .. } => self.world.running(path).is_some(),
             _ => false,
         })
-    }
-
-    /// Waits until nothing moves. Paused time goes on only when nobody has anything to do, so that
-    /// one more look is enough, unless a worker takes its time to stop: nothing else takes any.
-    async fn settle(&self) {
-        let moves = async {
-            loop {
-                sleep(Duration::from_millis(1)).await;
-                if !self.world.somebody_stops() {
-                    break;
-                }
-            }
-        };
-        // Who still stops then is seen in the trace.
-        _ = timeout(FOR_EVER, moves).await;
     }
 }
 

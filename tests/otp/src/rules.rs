@@ -58,9 +58,9 @@ impl Rule {
                  starts off. In OTP everything waits for everything. So in a batch on one: what happens \
                  to each child is compared in order, and not what happens to one between the events of \
                  another; of a start that was called off neither its answer nor what followed is \
-                 compared; and who asks about a child that is starting or stopping is answered by the \
-                 player as OTP does, with what becomes of it. If nobody exits, the calls of a batch are \
-                 played one by one."
+                 compared; who asks about a child that is starting or stopping is answered by the player \
+                 as OTP does, with what becomes of it; and who is refused because of one asks again. If \
+                 nobody exits, the calls of a batch are played one by one."
             }
             Self::OneTemplate => {
                 "There is no simple_one_for_one: it is played on a DynamicSupervisor, each child with \

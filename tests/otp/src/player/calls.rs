@@ -61,7 +61,7 @@ pub(crate) fn call(
                 (Op::TerminateChild, Some(_)) if call.by.is_some() => Err(no_such_call()),
                 (Op::StartChild, template) => {
                     let child = child(&world, &call, template.as_ref());
-                    let started = it.start_child(child).await;
+                    let started = dynamic::start_child(it, &world, child, &before).await;
                     started
                         .map(|started| keep(&world, &call, &started, template.is_some()))
                         .map_err(|error| start_error(&error, &call))

@@ -6,7 +6,9 @@
 use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
-use uptree_supervisor::{ChildInfo, Counts, DynamicSupervisor, Status};
+use uptree_supervisor::{
+    ChildInfo, ChildSpec, ControlError, Counts, DynamicSupervisor, Started, Status,
+};
 
 use super::{
     calls::{child_path, kind, status_word, word},
@@ -78,6 +80,23 @@ impl Before {
         self.touched.insert(path, touched);
     }
 
+    /// Those that may be starting and were not terminated then.
+    fn starting(&self) -> impl Iterator<Item = &String> {
+        let touched = self.touched.keys();
+        touched.filter(|path| !self.terminated.contains(*path))
+    }
+
+    /// How many there still are that would be gone in OTP.
+    fn gone(&self, world: &World) -> usize {
+        let nothing = |path: &&String| matches!(self.becomes(world, path), Some(Becomes::Nothing));
+        // Who had ended for good before it was terminated is gone already.
+        let there = |path: &&String| {
+            !self.touched.contains_key(*path) || self.becomes(world, path).is_some()
+        };
+        let terminated = self.terminated.iter().filter(there).count();
+        self.starting().filter(nothing).count() + terminated
+    }
+
     /// What becomes of the child at `path`, if it was starting when the supervisor answered.
     fn becomes(&self, world: &World, path: &str) -> Option<Becomes> {
         let touched = self.touched.get(path)?;
@@ -128,21 +147,29 @@ pub(crate) async fn count_children(
     before: &Before,
 ) -> Result<Counts, Value> {
     let mut counts = it.count_children().await.map_err(|error| word(&error))?;
-    let mut less = 0;
-    let touched = before.touched.keys();
-    for path in touched.filter(|path| !before.terminated.contains(*path)) {
-        match before.becomes(world, path) {
-            Some(Becomes::Running) => counts.active += 1,
-            Some(Becomes::Nothing) => less += 1,
-            Some(Becomes::Restarting) | None => {}
-        }
-    }
-    for path in &before.terminated {
-        // Who had ended for good before is not counted any more.
-        let there = !before.touched.contains_key(path) || before.becomes(world, path).is_some();
-        less += usize::from(there);
-    }
-    counts.specs -= less;
-    counts.workers -= less;
+    let running = |path: &&String| matches!(before.becomes(world, path), Some(Becomes::Running));
+    counts.active += before.starting().filter(running).count();
+    let gone = before.gone(world);
+    counts.specs -= gone;
+    counts.workers -= gone;
     Ok(counts)
+}
+
+/// Starts a child. As OTP waits for every stop before it, who is refused because of one asks again.
+///
+/// [`Rule::StartsOverlap`](crate::Rule::StartsOverlap)
+pub(crate) async fn start_child(
+    it: &DynamicSupervisor,
+    world: &World,
+    child: ChildSpec,
+    before: &Before,
+) -> Result<Started, ControlError> {
+    let started = it.start_child(child.clone()).await;
+    match started {
+        Err(ControlError::MaxChildren) if before.gone(world) > 0 => {
+            world.settle().await;
+            it.start_child(child).await
+        }
+        started => started,
+    }
 }

@@ -6,10 +6,14 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 use uptree_supervisor::{ChildRef, DynamicSupervisor, Supervisor};
 
 use super::worker::Starts;
@@ -17,6 +21,9 @@ use crate::{
     scenario::Options,
     trace::{Event, Reason, Row},
 };
+
+/// Longer than anything in a scenario takes: what is not over then never is.
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(3600);
 
 /// The book of one scenario.
 #[derive(Default)]
@@ -120,8 +127,19 @@ impl World {
         self.state().started.get(path).cloned()
     }
 
-    pub(crate) fn somebody_stops(&self) -> bool {
-        self.state().stopping > 0
+    /// Waits until nothing moves. Paused time goes on only when nobody has anything to do, so that
+    /// one look is enough, unless a worker takes its time to stop: nothing else takes any.
+    pub(crate) async fn settle(&self) {
+        let moves = async {
+            loop {
+                sleep(Duration::from_millis(1)).await;
+                if self.state().stopping == 0 {
+                    break;
+                }
+            }
+        };
+        // Who still stops then is seen in the trace.
+        _ = timeout(FOR_EVER, moves).await;
     }
 
     /// A worker takes its time to stop, until what is returned is dropped.
