@@ -1,14 +1,13 @@
 //! `cargo xtask bench`: the figures, from the workspace in `benches/`.
 
-use std::{env, path::PathBuf, process::Command};
+use std::process::Command;
 
 use anyhow::Result;
 
-use crate::step::{cargo, root, step};
+use crate::step::{cargo, step, target};
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-    let target = root()?.join(target);
+    let target = target()?;
     // Its own folder: what the two workspaces build differs, and one would throw out the other's.
     let own = target.join("bench-build");
     let minimal = ["build", "--release", "-p", "minimal"];

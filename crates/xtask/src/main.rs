@@ -5,6 +5,7 @@
 mod bench;
 mod ci;
 mod needs;
+mod otp;
 mod step;
 mod test;
 
@@ -36,6 +37,11 @@ enum Command {
     },
     /// Run what CI runs: formatting, lints, docs, dependencies, tests
     Ci,
+    /// Replay what Erlang/OTP did on our supervisors, or record more of it
+    ///
+    /// Prints where a scenario goes another way, and exits 1 if one does. `tests/otp/README.md` says
+    /// what this is.
+    Otp(otp::Args),
     /// Measure against bare tokio and write `target/bench/supervision.json`
     // Its `--help` is theirs.
     #[command(disable_help_flag = true)]
@@ -48,6 +54,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Otp(args) => return otp::run(&args),
         Command::Test { filters } => test::run(&filters),
         Command::Ci => ci::run(),
         Command::Bench { args } => bench::run(&args),

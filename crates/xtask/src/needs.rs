@@ -103,7 +103,8 @@ fn without_a_cluster(install: impl FnOnce() -> Result<()>) -> Result<()> {
     installed
 }
 
-fn has(program: &str) -> bool {
+/// Whether there is such a program on the `PATH`.
+pub(crate) fn has(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }

@@ -18,6 +18,12 @@ pub(crate) fn root() -> Result<PathBuf> {
         .with_context(|| format!("{} cannot be found", root.display()))
 }
 
+/// The folder for what is built.
+pub(crate) fn target() -> Result<PathBuf> {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    Ok(root()?.join(target))
+}
+
 /// `cargo` with these arguments, to be run in the folder of the workspace.
 pub(crate) fn cargo<S: AsRef<str>>(args: impl IntoIterator<Item = S>) -> Result<Command> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

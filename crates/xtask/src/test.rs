@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 
-use crate::needs;
 use crate::step::{cargo, has_cargo, step};
+use crate::{needs, otp};
 
 pub(crate) fn run(filters: &[String]) -> Result<()> {
     needs::ensure();
@@ -28,6 +28,7 @@ pub(crate) fn run(filters: &[String]) -> Result<()> {
     }
     if filters.is_empty() {
         step("doc tests", &mut cargo(["test", "--doc", "--workspace"])?)?;
+        otp::check()?;
     }
     Ok(())
 }
