@@ -136,6 +136,8 @@ struct Extra {
     tasks_ever: u64,
     waiters: HashMap<u64, Waker>,
     waiters_ever: u64,
+    /// Dropped when its end has been reported.
+    kept: Option<Box<dyn Send>>,
 }
 
 impl Incarnation {
@@ -471,7 +473,16 @@ impl Incarnation {
         let done = before & DONE != 0 && self.with_exit(normal) == Some(true);
         let key = self.key();
         self.report(Report::Gone { key, done });
+        let kept = self.rest().extra.as_mut().and_then(|it| it.kept.take());
         self.release_owner();
+        // Last, as it is a stranger's: whatever it does, the end is known.
+        drop(kept);
+    }
+
+    /// Drops `what` once its end has been reported: who learns of the end from that finds the
+    /// supervisor informed.
+    pub(crate) fn keep_until_gone(&self, what: Box<dyn Send>) {
+        self.rest().extra().kept = Some(what);
     }
 
     /// Its supervisor no longer waits for it: because it is gone, or because it is stuck. Says

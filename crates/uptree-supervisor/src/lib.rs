@@ -51,6 +51,7 @@ mod spec;
 mod state;
 mod supervisor;
 mod task;
+mod tasks;
 mod tree;
 
 pub use child::{Child, Context, Starting};
@@ -69,6 +70,7 @@ pub use spec::{ChildSpec, IntoChild, Options};
 pub use state::TreeOptions;
 pub use supervisor::Supervisor;
 pub use task::{ChildPath, current};
+pub use tasks::{Task, TaskError, TaskSupervisor};
 pub use tree::{Stopper, Tree};
 pub use uptree_core::{
     AutoShutdown, Backoff, ChildType, Counts, Restart, Shutdown, Status, Strategy,
