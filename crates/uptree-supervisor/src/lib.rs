@@ -43,6 +43,7 @@ mod function;
 mod inbox;
 mod incarnation;
 mod machine;
+mod parallel;
 mod partition;
 #[cfg(any(test, feature = "test-util"))]
 mod pause;
@@ -63,6 +64,7 @@ pub use event::{Event, EventKind, Log, Observer};
 pub use exit::{ExitReason, ExitWith, Lost, Stop};
 pub use function::{FnChild, once, service, worker};
 pub use incarnation::StopCause;
+pub use parallel::{Parallel, parallel};
 pub use partition::PartitionSupervisor;
 #[cfg(any(test, feature = "test-util"))]
 pub use pause::Pause;
