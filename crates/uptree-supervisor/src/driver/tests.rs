@@ -825,3 +825,28 @@ async fn a_temporary_child_is_not_restarted_and_a_transient_only_after_a_failure
 fn a_start_error_says_what_happened() {
     assert_eq!(StartError::Killed.to_string(), "killed while it started");
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_kept_of_a_tree_that_has_ended() {
+    let held = Arc::new(());
+    let child = |id, held: &Arc<()>| {
+        let run = |held: Arc<()>, cx: Context| async move {
+            cx.shutdown().await;
+            drop(held);
+            Ok(())
+        };
+        worker(id, held.clone(), run)
+    };
+    let below = Supervisor::new("below").child(child("b", &held));
+    let app = Supervisor::new("app")
+        .child(child("a", &held))
+        .child(below.clone());
+    let mut tree = app.start().await.expect("boots");
+    below.stop(Err("broken".into())).await.expect("runs");
+    drop(below);
+    sleep(SECOND).await;
+    tree.stop(StopCause::Shutdown);
+    tree.wait().await.expect("stops");
+    drop(tree);
+    assert_eq!(Arc::strong_count(&held), 1);
+}
