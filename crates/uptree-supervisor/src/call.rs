@@ -13,6 +13,9 @@ use crate::{
 /// Where the answer goes. Dropped, it says that the supervisor has ended.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, ControlError>>;
 
+/// Where it arrives.
+pub(crate) type Answer<T> = oneshot::Receiver<Result<T, ControlError>>;
+
 /// What a supervisor is asked to do.
 pub(crate) enum Call {
     Start(ChildSpec, Reply<Started>),
@@ -59,9 +62,23 @@ pub(crate) async fn call_any_time<T>(
 }
 
 async fn ask<T>(scope: &Scope, call: impl FnOnce(Reply<T>) -> Call) -> Result<T, ControlError> {
+    let answer = send(scope, call);
+    answer.await.unwrap_or(Err(ControlError::NoProc))
+}
+
+/// Makes a call here and now; its answer can be waited for, or not. No answer says that the
+/// supervisor does not run.
+pub(crate) fn post<T>(live: &Live, call: impl FnOnce(Reply<T>) -> Call) -> Answer<T> {
+    match live.get() {
+        Ok(scope) => send(&scope, call),
+        Err(_) => oneshot::channel().1,
+    }
+}
+
+fn send<T>(scope: &Scope, call: impl FnOnce(Reply<T>) -> Call) -> Answer<T> {
     let (reply, answer) = oneshot::channel();
     scope.inbox.send(Report::Call(call(reply)));
-    answer.await.unwrap_or(Err(ControlError::NoProc))
+    answer
 }
 
 /// Whether the caller is part of a start that the supervisor of `scope` waits for.

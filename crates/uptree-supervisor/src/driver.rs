@@ -681,4 +681,4 @@ use self::calls::ById;
 use crate::call::Call;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

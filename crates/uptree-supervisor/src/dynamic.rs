@@ -197,6 +197,10 @@ impl DynamicSupervisor {
         stop(&self.live, reason).await
     }
 
+    pub(crate) fn live(&self) -> &Live {
+        &self.live
+    }
+
     /// See [`Supervisor::pause`](crate::Supervisor::pause).
     #[cfg(any(test, feature = "test-util"))]
     pub fn pause(&self) -> Option<crate::Pause> {

@@ -136,6 +136,8 @@ struct Extra {
     tasks_ever: u64,
     waiters: HashMap<u64, Waker>,
     waiters_ever: u64,
+    /// Dropped when its end has been reported.
+    kept: Option<Box<dyn Send>>,
 }
 
 impl Incarnation {
@@ -181,7 +183,7 @@ impl Incarnation {
 
     /// When it came to be in the state that it is in, counted from when the tree began.
     pub(crate) fn since(&self) -> Duration {
-        Duration::from_nanos(self.state.load(Ordering::Acquire) >> STATE_BITS)
+        unpacked(self.state.load(Ordering::Acquire)).1
     }
 
     pub(crate) fn spec(&self) -> &ChildSpec {
@@ -258,18 +260,27 @@ impl Incarnation {
 
     /// It and what is below it, as they are now.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let state = self.state.load(Ordering::Acquire);
-        let code = usize::try_from(state & ((1 << STATE_BITS) - 1)).unwrap_or_default();
-        let since = Duration::from_nanos(state >> STATE_BITS);
-        let below = self.below();
+        let (state, since) = unpacked(self.state.load(Ordering::Acquire));
+        let age = self.scope.now().saturating_sub(since);
+        let children = self.below().map_or_else(
+            || {
+                let children = self.spec.children().unwrap_or_default().iter();
+                children.map(|it| Snapshot::unstarted(it, age)).collect()
+            },
+            |below| below.snapshots(),
+        );
         Snapshot {
             id: self.id().to_owned(),
             child_type: self.spec.child_type(),
-            state: STATES[code],
-            age: self.scope.now().saturating_sub(since),
+            state,
+            age,
             incarnation: self.restarts().into(),
-            children: below.map(|below| below.snapshots()).unwrap_or_default(),
+            children,
         }
+    }
+
+    pub(crate) fn is_stuck(&self) -> bool {
+        unpacked(self.state.load(Ordering::Acquire)).0 == ChildState::Stuck
     }
 
     // ------------------------------------------------------------------ the child's words
@@ -485,7 +496,22 @@ impl Incarnation {
         let done = before & DONE != 0 && self.with_exit(normal) == Some(true);
         let key = self.key();
         self.report(Report::Gone { key, done });
+        let extra = |extra: &mut Box<Extra>| (extra.kept.take(), extra.below.upgrade());
+        let extra = self.rest().extra.as_mut().map(extra);
         self.release_owner();
+        // Last, as what is dropped here is a stranger's: whatever it does, the end is known.
+        if let Some((kept, below)) = extra {
+            drop(kept);
+            if let Some(below) = below {
+                below.let_go();
+            }
+        }
+    }
+
+    /// Drops `what` once its end has been reported: who learns of the end from that finds the
+    /// supervisor informed.
+    pub(crate) fn keep_until_gone(&self, what: Box<dyn Send>) {
+        self.rest().extra().kept = Some(what);
     }
 
     /// Its supervisor no longer waits for it: because it is gone, or because it is stuck. Says
@@ -543,6 +569,11 @@ impl Incarnation {
 
 fn packed(state: ChildState, since: u64) -> u64 {
     since << STATE_BITS | state as u64
+}
+
+fn unpacked(packed: u64) -> (ChildState, Duration) {
+    let code = usize::try_from(packed & ((1 << STATE_BITS) - 1)).unwrap_or_default();
+    (STATES[code], Duration::from_nanos(packed >> STATE_BITS))
 }
 
 /// Five centuries fit; a deadline beyond them is as good as the last of them.

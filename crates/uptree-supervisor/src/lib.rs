@@ -43,6 +43,8 @@ mod function;
 mod inbox;
 mod incarnation;
 mod machine;
+mod parallel;
+mod partition;
 #[cfg(any(test, feature = "test-util"))]
 mod pause;
 mod scope;
@@ -51,6 +53,7 @@ mod spec;
 mod state;
 mod supervisor;
 mod task;
+mod tasks;
 mod tree;
 
 pub use child::{Child, Context, Starting};
@@ -61,6 +64,8 @@ pub use event::{Event, EventKind, Log, Observer};
 pub use exit::{ExitReason, ExitWith, Lost, Stop};
 pub use function::{FnChild, once, service, worker};
 pub use incarnation::StopCause;
+pub use parallel::{Parallel, parallel};
+pub use partition::PartitionSupervisor;
 #[cfg(any(test, feature = "test-util"))]
 pub use pause::Pause;
 pub use scope::{ChildState, Snapshot};
@@ -69,6 +74,7 @@ pub use spec::{ChildSpec, IntoChild, Options};
 pub use state::TreeOptions;
 pub use supervisor::Supervisor;
 pub use task::{ChildPath, current};
+pub use tasks::{Task, TaskError, TaskSupervisor};
 pub use tree::{Stopper, Tree};
 pub use uptree_core::{
     AutoShutdown, Backoff, ChildType, Counts, Restart, Shutdown, Status, Strategy,

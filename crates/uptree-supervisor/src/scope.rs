@@ -112,6 +112,16 @@ impl Scope {
         entries
     }
 
+    /// Lets go of the children now that the supervisor and they are gone: they keep it, and it
+    /// must not keep them. Who is stuck stays, for those who want to know.
+    pub(crate) fn let_go(&self) {
+        let entries = std::mem::take(&mut *self.entries());
+        let stuck = |entry: &Entry| matches!(entry, Entry::Started(life, _) if life.is_stuck());
+        // Not under the lock: a spec's drop is a stranger's.
+        let stuck: Vec<_> = entries.into_iter().filter(stuck).collect();
+        *self.entries() = stuck;
+    }
+
     /// What is shown of every child, in start order.
     pub(crate) fn snapshots(&self) -> Vec<Snapshot> {
         let shown = |(_, entry)| match entry {
@@ -183,7 +193,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    fn unstarted(spec: &ChildSpec, age: Duration) -> Self {
+    pub(crate) fn unstarted(spec: &ChildSpec, age: Duration) -> Self {
         Self {
             id: spec.id().to_owned(),
             child_type: spec.child_type(),

@@ -27,12 +27,15 @@ pub struct Options {
     /// How its restarts are spaced. Defaults to `None`: as its supervisor says. Boxed, as few
     /// children have one.
     pub backoff: Option<Box<Backoff>>,
+    /// Somebody has said when it is started again: a supervisor of tasks has another default.
+    pub(crate) says_restart: bool,
 }
 
 impl Options {
     /// Sets [`restart`](Self#structfield.restart).
     pub fn restart(mut self, restart: Restart) -> Self {
         self.restart = restart;
+        self.says_restart = true;
         self
     }
 

@@ -245,8 +245,24 @@ impl Child for Supervisor {
     }
 
     async fn run(&self, cx: Starting) -> Result {
+        self.run_by(Machine::Ordered(self.machine()), cx).await
+    }
+}
+
+/// What a group of children that start together has in common with it.
+impl Supervisor {
+    /// The machine for a list whose order means nothing.
+    pub(crate) fn dynamic_machine(&self) -> uptree_core::DynamicSupervisor {
+        let specs = self.children.iter().map(ChildSpec::core);
+        uptree_core::DynamicSupervisor::new(self.intensity.clone(), specs)
+            .auto_shutdown(self.auto_shutdown)
+            .backoff(self.backoff)
+    }
+
+    /// Runs its list as `machine` says.
+    pub(crate) async fn run_by(&self, machine: Machine, cx: Starting) -> Result {
         let plan = Plan {
-            machine: Machine::Ordered(self.machine()),
+            machine,
             children: &self.children,
             intensity: &self.intensity,
             live: &self.live,
@@ -254,6 +270,10 @@ impl Child for Supervisor {
             max_shutdown: Duration::MAX,
         };
         driver::run(plan, cx).await
+    }
+
+    pub(crate) fn live(&self) -> &Live {
+        &self.live
     }
 }
 

@@ -140,7 +140,7 @@ impl<F: Future<Output = ()>> Future for Task<F> {
     }
 }
 
-fn poll_caught<F: Future>(
+pub(crate) fn poll_caught<F: Future>(
     body: Pin<&mut Option<F>>,
     cx: &mut Context<'_>,
 ) -> Result<Poll<F::Output>, ExitReason> {
@@ -150,7 +150,7 @@ fn poll_caught<F: Future>(
     catch_unwind(AssertUnwindSafe(|| body.poll(cx))).map_err(|panic| ExitReason::of_panic(&*panic))
 }
 
-fn drop_caught<F>(mut body: Pin<&mut Option<F>>) -> Result<(), ExitReason> {
+pub(crate) fn drop_caught<F>(mut body: Pin<&mut Option<F>>) -> Result<(), ExitReason> {
     catch_unwind(AssertUnwindSafe(|| body.set(None))).map_err(|panic| ExitReason::of_panic(&*panic))
 }
 

@@ -315,3 +315,28 @@ async fn a_stop_from_outside_calls_off_the_boot() {
         "0 > stop: done",
     ]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_kept_of_a_tree_that_has_ended() {
+    let held = Arc::new(());
+    let child = |id, held: &Arc<()>| {
+        let run = |held: Arc<()>, cx: Context| async move {
+            cx.shutdown().await;
+            drop(held);
+            Ok(())
+        };
+        worker(id, held.clone(), run)
+    };
+    let below = Supervisor::new("below").child(child("b", &held));
+    let app = Supervisor::new("app")
+        .child(child("a", &held))
+        .child(below.clone());
+    let mut tree = app.start().await.expect("boots");
+    below.stop(Err("broken".into())).await.expect("runs");
+    drop(below);
+    sleep(SECOND).await;
+    tree.stop(StopCause::Shutdown);
+    tree.wait().await.expect("stops");
+    drop(tree);
+    assert_eq!(Arc::strong_count(&held), 1);
+}

@@ -34,18 +34,18 @@ mod together;
 
 pub(super) use flat::weigh;
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// What happened, each line with the second at which it did.
 #[derive(Clone)]
-struct Story {
+pub(crate) struct Story {
     began: Instant,
     lines: Arc<Mutex<Vec<String>>>,
     more: Arc<Notify>,
 }
 
 impl Story {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             began: Instant::now(),
             lines: Arc::default(),
@@ -53,7 +53,7 @@ impl Story {
         }
     }
 
-    fn tell(&self, line: &str) {
+    pub(crate) fn tell(&self, line: &str) {
         let at = self.began.elapsed().as_secs_f64();
         self.lines
             .lock()
@@ -63,7 +63,7 @@ impl Story {
     }
 
     /// Waits until a line ends with `what`.
-    async fn until(&self, what: &str) {
+    pub(crate) async fn until(&self, what: &str) {
         loop {
             let more = self.more.notified();
             if self.lines().iter().any(|line| line.ends_with(what)) {
@@ -73,17 +73,17 @@ impl Story {
         }
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.lines.lock().expect("no panic").clone()
     }
 
     /// Forgets what happened so far.
-    fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.lines.lock().expect("no panic").clear();
     }
 
     #[track_caller]
-    fn is(&self, expected: &[&str]) {
+    pub(crate) fn is(&self, expected: &[&str]) {
         assert_eq!(self.lines(), expected);
     }
 }
@@ -113,7 +113,7 @@ impl Observer for Story {
     }
 }
 
-fn spawn(story: &Story, supervisor: Supervisor) -> Tree {
+pub(crate) fn spawn(story: &Story, supervisor: Supervisor) -> Tree {
     supervisor.spawn(TreeOptions {
         observer: Arc::new(story.clone()),
         ..TreeOptions::default()
@@ -121,7 +121,7 @@ fn spawn(story: &Story, supervisor: Supervisor) -> Tree {
 }
 
 /// Runs until it is asked to stop.
-async fn steady((): (), cx: Context) -> Result {
+pub(crate) async fn steady((): (), cx: Context) -> Result {
     cx.shutdown().await;
     Ok(())
 }
@@ -142,7 +142,7 @@ async fn tidy(stop: Duration, cx: Context) -> Result {
 }
 
 /// Fails when told to.
-async fn fuse(fuse: Arc<Notify>, cx: Context) -> Result {
+pub(crate) async fn fuse(fuse: Arc<Notify>, cx: Context) -> Result {
     tokio::select! {
         _ = cx.shutdown() => Ok(()),
         () = fuse.notified() => Err("burnt".into()),
@@ -155,16 +155,16 @@ async fn broken((): (), _cx: Starting) -> Result {
 }
 
 /// Never stops by itself.
-async fn deaf((): (), _cx: Context) -> Result {
+pub(crate) async fn deaf((): (), _cx: Context) -> Result {
     pending().await
 }
 
-fn steadies(ids: &[&'static str]) -> impl Iterator<Item = ChildSpec> {
+pub(crate) fn steadies(ids: &[&'static str]) -> impl Iterator<Item = ChildSpec> {
     ids.iter().map(|id| worker(*id, (), steady).into_child())
 }
 
 /// The chain of an error, one line each.
-fn chain(error: &BoxError) -> Vec<String> {
+pub(crate) fn chain(error: &BoxError) -> Vec<String> {
     let mut lines = vec![error.to_string()];
     let mut source = error.source();
     while let Some(error) = source {
