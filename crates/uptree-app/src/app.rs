@@ -7,7 +7,7 @@ use std::{
 };
 
 use uptree_supervisor::{
-    BoxError, ChildSpec, Event, EventKind, Fault, IntoChild, Log, Observer, StopCause, Stopper,
+    AutoShutdown, Backoff, BoxError, ChildSpec, Event, EventKind, Fault, IntoChild, Log, Observer, StopCause, Stopper,
     Strategy, Supervisor, Tree, TreeError, TreeOptions,
 };
 
@@ -45,7 +45,7 @@ pub struct App {
 impl App {
     /// An app without children. Its id is the first part of every path.
     pub fn new(id: &'static str) -> Self {
-        let root = Supervisor::new(id);
+        let root = Supervisor::new(id).backoff(Backoff::default());
         Self { root }
     }
 
@@ -72,6 +72,26 @@ impl App {
     pub fn intensity(mut self, max_restarts: usize, max_seconds: Duration) -> Self {
         self.root = self.root.intensity(max_restarts, max_seconds);
         self
+    }
+
+    /// Spaces the restarts of those children that do not say so themselves. Defaults to
+    /// [`Backoff::default`]: the first restart is at once, the next ones wait 100 ms to 5 s, until
+    /// the child has run for 30 s.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.root = self.root.backoff(backoff);
+        self
+    }
+
+    /// Says whether the process ends, with 0, when significant children have ended by themselves.
+    /// Defaults to [`AutoShutdown::Never`].
+    pub fn auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Self {
+        self.root = self.root.auto_shutdown(auto_shutdown);
+        self
+    }
+
+    /// A handle to the root, to start and stop children of it at run time.
+    pub fn supervisor(&self) -> Supervisor {
+        self.root.clone()
     }
 
     /// Boots, runs until `stop` completes or the tree ends, and stops in order.

@@ -25,8 +25,9 @@ pub use uptree_sqlx as sqlx;
 /// What a service's `main` and its children use.
 pub mod prelude {
     pub use uptree_app::{
-        App, BoxError, Child, Context, Exit, IntoChild, Restart, Result, Shutdown, Starting,
-        Strategy, Supervisor, once, service, worker,
+        App, Backoff, BoxError, Child, Context, DynamicSupervisor, Exit, IntoChild,
+        PartitionSupervisor, Restart, Result, Shutdown, Starting, Strategy, Supervisor,
+        TaskSupervisor, once, parallel, service, worker,
     };
     #[cfg(feature = "http")]
     pub use uptree_http::{Endpoint, HttpSettings, Problem, Ready};
