@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """selfcheck_model.py CORPUS.jsonl...  - an independent, virtual-time model of the
-semantics in semantics.md.  It never talks to Erlang; it checks that the corpus
+rules of OTP's supervisors.  It never talks to Erlang; it checks that the corpus
 can be replayed from SCENARIO.md alone (format complete, outcomes race-free).
 Prints the first difference of every scenario that does not match, and exits 1
 if there is one; with --split FILE such scenarios are moved to that file instead.

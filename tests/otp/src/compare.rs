@@ -30,7 +30,7 @@ pub(crate) fn compare(
         recorded.events = flat(recorded.events);
         by_rule::with_starts_called_off(&mut recorded, &replayed, sup, items);
         for row in [&mut recorded, &mut replayed] {
-            by_rule::leave_out_ended_before(row, sup, items);
+            by_rule::leave_out_ended_before(row, sup, items, supervisors);
             let events = std::mem::take(&mut row.events);
             row.events = by_rule::by_child(events, sup);
         }

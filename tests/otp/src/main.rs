@@ -1,6 +1,7 @@
 //! Replays recordings; `cargo xtask otp` runs it.
 
 use std::{
+    io::{self, Write},
     path::PathBuf,
     process::{self, ExitCode},
     sync::{Arc, Mutex, PoisonError},
@@ -8,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Parser;
 use uptree_otp::{Rule, files, replay, scenarios};
 
@@ -28,9 +29,8 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     if args.rules {
-        for rule in Rule::ALL {
-            println!("{rule}\n");
-        }
+        let rules = Rule::ALL.map(|rule| rule.to_string());
+        say(&rules.join("\n\n"));
         return ExitCode::SUCCESS;
     }
     match run(&args) {
@@ -51,8 +51,12 @@ fn run(args: &Args) -> Result<usize> {
     for file in files(&path)? {
         all.extend(scenarios(&file)?);
     }
-    let only = args.only.as_deref().unwrap_or_default();
-    all.retain(|scenario| scenario.id.contains(only));
+    if let Some(only) = &args.only {
+        all.retain(|scenario| scenario.id.contains(only));
+        if all.is_empty() {
+            bail!("no scenario has {only:?} in its name");
+        }
+    }
     let watch = Watch::start();
     let mut differ = 0;
     let mut told = Instant::now();
@@ -64,15 +68,20 @@ fn run(args: &Args) -> Result<usize> {
         watch.playing(&scenario.id);
         if let Some(difference) = replay(scenario)? {
             differ += 1;
-            println!("{difference}");
+            say(&difference.to_string());
         }
     }
     let number = all.len();
-    println!(
-        "{number} scenarios, {} agree, {differ} differ",
-        number - differ
-    );
+    let agree = number - differ;
+    say(&format!(
+        "{number} scenarios, {agree} agree, {differ} differ"
+    ));
     Ok(differ)
+}
+
+/// Says it to whoever still listens.
+fn say(text: &str) {
+    _ = writeln!(io::stdout(), "{text}");
 }
 
 /// Ends the program if one scenario takes for ever: paused time does not pass while somebody is busy.

@@ -96,11 +96,12 @@ pub struct Difference {
 /// If it cannot be played.
 pub fn replay(scenario: &Scenario) -> Result<Option<Difference>> {
     let replayed = player::play(scenario).with_context(|| scenario.id.clone())?;
-    let supervisors = Supervisors::of(scenario);
+    let mut supervisors = Supervisors::of(scenario);
     let mut first = None;
     let mut differ = Vec::new();
     let rows = scenario.trace.iter().zip(&replayed);
     for (number, (step, (recorded, replayed))) in scenario.steps.iter().zip(rows).enumerate() {
+        supervisors.learn(step, &recorded.result);
         if let Some(lines) = compare(step, &supervisors, recorded, replayed) {
             differ.push(number);
             first = first.or(Some((number, lines)));

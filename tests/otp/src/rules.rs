@@ -83,8 +83,10 @@ impl Rule {
             Self::EndedBefore => {
                 "A child may have ended by itself when its dynamic supervisor comes to stop it, and the \
                  supervisor does not know yet. Elixir's then reports all but a `normal`; ours goes by \
-                 the same table as for any stop. So in a batch on one, whether the stop of a child that \
-                 ended in that batch is reported is not compared."
+                 the same table as for any stop, and for a child that is to be killed that table has only \
+                 `killed`. So in a batch on one, whether the stop of a child that ended in that batch is \
+                 reported is not compared; and for a simple_one_for_one, whose reports do not say which \
+                 child, an end in order is left out where all are killed."
             }
         }
     }

@@ -62,6 +62,13 @@ pub struct Options {
     pub significant: bool,
 }
 
+impl Options {
+    /// Whether it is killed without being asked.
+    pub fn is_brutal(&self) -> bool {
+        self.shutdown == Some(Shutdown::Word(ShutdownWord::BrutalKill))
+    }
+}
+
 /// A worker that follows a script.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Worker {

@@ -133,6 +133,14 @@ impl Reason {
     /// `killed`.
     pub const KILLED: Self = Self::Word(Word::Killed);
 
+    /// Whether it is none that is reported: `normal`, `shutdown` or `{shutdown, _}`.
+    pub fn is_in_order(&self) -> bool {
+        matches!(
+            self,
+            &Self::NORMAL | &Self::SHUTDOWN | Self::Term(Term::Shutdown(_))
+        )
+    }
+
     /// `{shutdown, {failed_to_start_child, Id, Reason}}`
     pub fn failed_to_start(id: &str, reason: Self) -> Self {
         let failed_to_start_child = (id.to_owned(), Box::new(reason));

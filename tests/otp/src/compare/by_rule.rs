@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Supervisors, flat, unordered};
 use crate::{
-    scenario::{Call, Step},
+    scenario::{Call, Restart, Step},
     trace::{Ctx, Event, Reason, Row, Term},
 };
 
@@ -43,8 +43,9 @@ fn accepted(event: &Event, supervisors: &Supervisors<'_>) -> bool {
     };
     *ctx == Ctx::ShutdownError
         && matches!(r, Reason::Term(Term::Shutdown(_)))
-        && supervisors.is_simple(p)
-        && supervisors.restarts_always(p)
+        && supervisors
+            .template(p)
+            .is_some_and(|it| it.restart == Restart::Permanent && !it.is_brutal())
 }
 
 /// [`Rule::OneReportEach`](crate::Rule::OneReportEach)
@@ -107,17 +108,15 @@ pub(super) fn with_starts_called_off(
 ) {
     for (child, starts) in called_off(&replayed.events, sup) {
         cut_off(&mut recorded.events, sup, &child, starts);
-        let answers = (&mut recorded.result, &replayed.result);
-        let (Some(recorded), Some(replayed)) = (answers.0.as_array_mut(), answers.1.as_array())
-        else {
-            continue;
-        };
-        for (item, (recorded, replayed)) in items.iter().zip(recorded.iter_mut().zip(replayed)) {
+        let answers = recorded.result.as_array_mut().into_iter().flatten();
+        let replayed = replayed.result.as_array().into_iter().flatten();
+        for ((item, recorded), replayed) in items.iter().zip(answers).zip(replayed) {
             // Whoever called for that start is told that the supervisor has ended.
             if let Step::Call(Call {
                 child: Some(node), ..
             }) = item
                 && node.id() == child
+                && replayed["error"] == "noproc"
             {
                 recorded.clone_from(replayed);
             }
@@ -127,20 +126,32 @@ pub(super) fn with_starts_called_off(
 
 /// [`Rule::EndedBefore`](crate::Rule::EndedBefore): leaves out the reports that are not compared, of a
 /// batch on the dynamic supervisor `sup`.
-pub(super) fn leave_out_ended_before(row: &mut Row, sup: &str, items: &[Step]) {
+pub(super) fn leave_out_ended_before(
+    row: &mut Row,
+    sup: &str,
+    items: &[Step],
+    supervisors: &Supervisors<'_>,
+) {
     let ended = |path: &str| {
         items.iter().any(|item| match item {
             Step::Exit { path: it, .. } => it == path,
             _ => false,
         })
     };
+    // Nobody else can end in order where everybody is killed.
+    let template = supervisors.template(sup);
+    let killed = template.is_some_and(|it| it.restart != Restart::Permanent && it.is_brutal());
     row.events.retain(|event| match event {
         Event::Report {
             p,
             ctx: Ctx::ShutdownError,
-            id: Some(id),
+            id,
+            r,
             ..
-        } => p != sup || !ended(&format!("{p}/{id}")),
+        } if p == sup => match id {
+            Some(id) => !ended(&format!("{p}/{id}")),
+            None => !(killed && r.is_in_order()),
+        },
         _ => true,
     });
 }

@@ -2,29 +2,38 @@
 
 use std::collections::HashMap;
 
-use crate::scenario::{Node, Restart, Scenario, Step, Strategy, Supervisor};
+use serde_json::Value;
+
+use crate::scenario::{Call, Node, Options, Scenario, Step, Strategy, Supervisor};
 
 /// What the comparison must know of the supervisors of a scenario, by path.
 pub(crate) struct Supervisors<'a>(HashMap<String, &'a Supervisor>);
 
 impl<'a> Supervisors<'a> {
-    /// Those of the tree, and those that are started later.
+    /// Those of the tree at boot.
     pub(crate) fn of(scenario: &'a Scenario) -> Self {
         let mut all = Self(HashMap::new());
         all.add("", &scenario.tree);
-        for step in &scenario.steps {
-            all.add_started(step);
-        }
         all
     }
 
-    fn add_started(&mut self, step: &'a Step) {
-        match step {
-            Step::Batch { items, .. } => items.iter().for_each(|item| self.add_started(item)),
-            Step::Call(call) => {
-                if let Some(child) = &call.child {
-                    self.add(&format!("{}/", call.sup), child);
+    /// Adds those that `step` started, as its result says.
+    pub(crate) fn learn(&mut self, step: &'a Step, result: &Value) {
+        match (step, result) {
+            (Step::Batch { items, .. }, Value::Array(results)) => {
+                for (item, result) in items.iter().zip(results) {
+                    self.learn(item, result);
                 }
+            }
+            (
+                Step::Call(Call {
+                    sup,
+                    child: Some(child),
+                    ..
+                }),
+                result,
+            ) if result.get("ok").is_some() => {
+                self.add(&format!("{sup}/"), child);
             }
             _ => {}
         }
@@ -52,9 +61,12 @@ impl<'a> Supervisors<'a> {
             .is_some_and(|it| matches!(it.strategy, Strategy::SimpleOneForOne | Strategy::Dynamic))
     }
 
-    /// Whether its template is permanent.
-    pub(super) fn restarts_always(&self, path: &str) -> bool {
-        let template = self.0.get(path).and_then(|it| it.template.as_ref());
-        template.is_some_and(|it| it.restart == Restart::Permanent)
+    /// The template that a `simple_one_for_one` has.
+    pub(super) fn template(&self, path: &str) -> Option<&Options> {
+        self.0
+            .get(path)
+            .filter(|_| self.is_simple(path))?
+            .template
+            .as_ref()
     }
 }

@@ -157,3 +157,42 @@ fn a_start_that_is_called_off_goes_on_in_otp() {
         check(&tree, &step, row(&recorded), row(&replayed), agree);
     }
 }
+
+#[test]
+fn a_child_that_had_ended_may_be_reported_or_not() {
+    let step = json!({"op": "batch", "sup": "root", "items": [
+        {"op": "terminate_child", "sup": "root", "id": "a"},
+        {"op": "exit", "path": "root/a", "reason": "shutdown"},
+    ]});
+    let report = |id: &str| json!({"e": "report", "p": "root", "ctx": "shutdown_error", "id": id, "r": "shutdown"});
+    let down = json!({"e": "down", "p": "root/a", "r": "shutdown"});
+    let tree = supervisor("dynamic");
+    for (id, agree) in [("a", true), ("b", false)] {
+        let recorded = row(&json!([down, report(id)]));
+        check(&tree, &step, recorded, row(&json!([down])), agree);
+    }
+}
+
+#[test]
+fn who_called_for_a_start_that_was_called_off_may_be_told_so() {
+    let child = |id: &str| json!({"id": id, "type": "worker"});
+    let step = json!({"op": "batch", "sup": "root", "items": [
+        {"op": "start_child", "sup": "root", "child": child("a")},
+        {"op": "start_child", "sup": "root", "child": child("b")},
+    ]});
+    let (start, up) = (
+        json!({"e": "start", "p": "root/a"}),
+        json!({"e": "up", "p": "root/a"}),
+    );
+    let answers = |a: Value, b: Value, events: Value| json!({"result": [a, b], "events": events});
+    let max = || json!({"error": "max_children"});
+    let noproc = || json!({"error": "noproc"});
+    let recorded = || answers(json!({"ok": "root/a"}), max(), json!([start, up]));
+    let tree = supervisor("dynamic");
+    let called_off = answers(noproc(), max(), json!([start]));
+    check(&tree, &step, recorded(), called_off, true);
+    let another = answers(noproc(), noproc(), json!([start]));
+    check(&tree, &step, recorded(), another, false);
+    let went_on = answers(noproc(), max(), json!([start, up]));
+    check(&tree, &step, recorded(), went_on, false);
+}

@@ -4,8 +4,8 @@ use std::{future::Future, sync::Arc};
 
 use serde_json::{Value, json};
 use uptree_supervisor::{
-    ChildSpec, ChildType, ControlError, Counts, Pause, Restart, Shutdown, Started, Status,
-    Supervisor,
+    ChildSpec, ChildType, ControlError, Counts, DynamicSupervisor, Pause, Restart, Shutdown,
+    Started, Status, Supervisor,
 };
 
 use super::{
@@ -57,8 +57,8 @@ pub(crate) fn call(
             Handle::Static(it) => on_static(&world, it, &call).await,
             Handle::Dynamic(it, template) => match (call.op, template) {
                 // Rule::OneTemplate
-                (Op::RestartChild | Op::DeleteChild, Some(_)) => Err(no_such_call()),
-                (Op::TerminateChild, Some(_)) if call.by.is_some() => Err(no_such_call()),
+                (Op::RestartChild | Op::DeleteChild, Some(_)) => no_such_call(it).await,
+                (Op::TerminateChild, Some(_)) if call.by.is_some() => no_such_call(it).await,
                 (Op::StartChild, template) => {
                     let child = child(&world, &call, template.as_ref());
                     let started = dynamic::start_child(it, &world, child, &before).await;
@@ -67,7 +67,7 @@ pub(crate) fn call(
                         .map_err(|error| start_error(&error, &call))
                 }
                 (Op::TerminateChild, template) => match meant {
-                    None => Err(json!("not_found")),
+                    None => Err(refused(it, "not_found").await),
                     Some(child) => match it.terminate_child(&child).await {
                         // Rule::OneTemplate
                         Err(ControlError::NotFound) if template.is_some() => Ok(json!("ok")),
@@ -92,8 +92,17 @@ pub(crate) fn call(
     }
 }
 
-fn no_such_call() -> Value {
-    "simple_one_for_one".into()
+/// What the types do not allow: OTP refuses it.
+async fn no_such_call(it: &DynamicSupervisor) -> Result<Value, Value> {
+    Err(refused(it, "simple_one_for_one").await)
+}
+
+/// `why` in its turn, if there still is somebody to say so.
+async fn refused(it: &DynamicSupervisor, why: &str) -> Value {
+    match it.count_children().await {
+        Ok(_) => why.into(),
+        Err(error) => word(&error),
+    }
 }
 
 async fn on_static(world: &Arc<World>, it: &Supervisor, call: &Call) -> Result<Value, Value> {
