@@ -7,8 +7,8 @@ use std::{
 };
 
 use uptree_supervisor::{
-    AutoShutdown, Backoff, BoxError, ChildSpec, Event, EventKind, Fault, IntoChild, Log, Observer, StopCause, Stopper,
-    Strategy, Supervisor, Tree, TreeError, TreeOptions,
+    AutoShutdown, Backoff, BoxError, ChildSpec, Event, EventKind, Fault, IntoChild, Log, Observer,
+    StopCause, Stopper, Strategy, Supervisor, Tree, TreeError, TreeOptions,
 };
 
 use crate::{Exit, chain};

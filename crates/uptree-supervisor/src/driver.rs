@@ -467,50 +467,48 @@ impl Driver<'_> {
     }
 
     fn on_ready(&mut self, key: Key) -> Option<Event> {
-        let life = self.slots[key.child].life.clone();
-        let life = life.filter(|life| life.key() == key)?;
+        let slot = &mut self.slots[key.child];
+        let life = slot.life.as_ref().filter(|life| life.key() == key)?;
         // It may be on its way down by now, told or killed; then its word comes too late.
-        let id = self.slots[key.child].flight;
-        let id = id.filter(|&id| self.flights.get(id).is_some_and(Flight::is_starting))?;
-        self.slots[key.child].flight = None;
+        let id = slot.flight?;
+        if !self.flights.get(id).is_some_and(Flight::is_starting) {
+            return None;
+        }
+        slot.flight = None;
         let flight = self.flights.close(id);
         let took = self.at.saturating_sub(life.since());
         life.show(ChildState::Running, self.at);
         life.emit(EventKind::Ready { took });
         if let Some(caller) = flight.and_then(|flight| flight.started) {
-            let child = self.child_ref(&life);
+            let child = child_ref(&self.scope, life);
             _ = caller.send(Ok(Started::new(child, life.take_info())));
         }
         Some(Event::Started(key))
     }
 
     fn on_gone(&mut self, key: Key, done: bool) -> Option<Event> {
-        let child = key.child;
-        let slot = &mut self.slots[child];
-        let life = slot.life.clone().filter(|life| life.key() == key)?;
+        let slot = &mut self.slots[key.child];
+        let life = slot.life.as_ref().filter(|life| life.key() == key)?;
         slot.task = None;
         let flight = slot.flight.take().and_then(|id| self.flights.close(id));
-        let state = if done {
-            ChildState::Ignored
-        } else {
-            ChildState::Down
-        };
-        let took = self.at.saturating_sub(life.since());
-        life.show(state, self.at);
-        let event = if done {
-            life.emit(EventKind::Ignored { took });
-            Some(Event::Ignored(key))
-        } else {
-            life.with_exit(|reason| match reason.tree_error() {
-                Some(TreeError::Stuck { .. }) => Event::Stuck(key),
-                _ => Event::Exited(key, reason.kind()),
-            })
-        };
         if let Some(flight) = flight {
-            self.stopped = flight.stop.then(|| (child, self.now - flight.since));
-            self.gone = Some((life, flight, done));
+            let took = self.now - flight.since;
+            self.stopped = flight.stop.then_some((key.child, took));
+            if flight.has_callers() {
+                self.gone = Some((life.clone(), flight, done));
+            }
         }
-        event
+        if done {
+            let took = self.at.saturating_sub(life.since());
+            life.show(ChildState::Ignored, self.at);
+            life.emit(EventKind::Ignored { took });
+            return Some(Event::Ignored(key));
+        }
+        life.show(ChildState::Down, self.at);
+        life.with_exit(|reason| match reason.tree_error() {
+            Some(TreeError::Stuck { .. }) => Event::Stuck(key),
+            _ => Event::Exited(key, reason.kind()),
+        })
     }
 
     /// Tells those who called for a child's start or its end that it is gone.
@@ -639,17 +637,6 @@ impl Driver<'_> {
         self.flights.enter(id, stage, deadline);
     }
 
-    /// What a child is called in other calls.
-    fn child_ref(&self, life: &Incarnation) -> ChildRef {
-        let Key { child, number } = life.key();
-        let first = self.scope.first_of(life.key()).unwrap_or(number);
-        let first = Key {
-            child,
-            number: first,
-        };
-        ChildRef::new(&self.scope, first)
-    }
-
     fn look_at_the_clock(&mut self) {
         self.now = Instant::now();
         self.at = self.now - self.own.tree().began;
@@ -658,6 +645,13 @@ impl Driver<'_> {
     fn path<'a>(&'a self, life: &'a Incarnation) -> Path<'a> {
         Path::below(&self.own, life.id())
     }
+}
+
+/// What a child is called in other calls.
+fn child_ref(scope: &Arc<Scope>, life: &Incarnation) -> ChildRef {
+    let Key { child, number } = life.key();
+    let number = scope.first_of(life.key()).unwrap_or(number);
+    ChildRef::new(scope, Key { child, number })
 }
 
 /// A driver that is dropped was killed: it takes the children along. Their ends are waited for by

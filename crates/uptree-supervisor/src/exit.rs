@@ -33,21 +33,6 @@ impl ExitReason {
         Self::Panic(message.unwrap_or_else(|| "no message".into()))
     }
 
-    /// The byte that says it all, if one can.
-    pub(crate) fn code(&self) -> Option<u8> {
-        match self {
-            Self::Normal => Some(1),
-            Self::Shutdown => Some(2),
-            Self::Killed => Some(3),
-            Self::Stop(_) | Self::Error(_) | Self::Panic(_) => None,
-        }
-    }
-
-    pub(crate) fn of_code(code: u8) -> Option<Self> {
-        let all = [Self::Normal, Self::Shutdown, Self::Killed];
-        all.into_iter().find(|exit| exit.code() == Some(code))
-    }
-
     pub(crate) fn of_error(error: BoxError) -> Self {
         match error.downcast::<Stop>() {
             Ok(stop) => Self::Stop(*stop),

@@ -49,6 +49,11 @@ impl Flight {
     }
 
     /// It has been neither asked to stop nor killed.
+    /// Somebody is to be told when it is over.
+    pub(crate) fn has_callers(&self) -> bool {
+        self.started.is_some() || !self.ended.is_empty()
+    }
+
     pub(crate) fn is_starting(&self) -> bool {
         self.stage == Stage::Starting
     }

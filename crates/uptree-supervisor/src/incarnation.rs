@@ -5,25 +5,24 @@
 //! its flags; who takes it to zero reports the exit. Nothing else does, so an exit can be neither
 //! early nor lost, whether the child returned, panicked or was aborted.
 
+mod rest;
+
 use std::{
-    collections::HashMap,
     fmt,
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use tokio::{
-    task::{AbortHandle, JoinHandle},
-    time::Instant,
-};
+use tokio::{task::JoinHandle, time::Instant};
 use uptree_core::Incarnation as Key;
 
+use self::rest::{Extra, Place, Rest};
 use crate::{
     BoxError, ChildSpec, ChildState, Event, EventKind, ExitReason, Options, Result, Snapshot,
     StartError, call::Call, control::Info, scope::Scope, state::TreeState,
@@ -95,13 +94,8 @@ pub(crate) struct Incarnation {
     flags: AtomicU32,
     slot: u32,
     number: u32,
-    /// How it ended, if that can be said in a byte; written under the lock.
-    exit: AtomicU8,
     rest: Mutex<Rest>,
 }
-
-/// Where `exit` says that it has not ended, or that the reason is in [`Extra`].
-const UNSAID: u8 = 0;
 
 const STATE_BITS: u32 = 3;
 const STATES: [ChildState; 7] = [
@@ -113,32 +107,6 @@ const STATES: [ChildState; 7] = [
     ChildState::Stuck,
     ChildState::BackingOff,
 ];
-
-#[derive(Default)]
-struct Rest {
-    /// Who waits to be told that it is to stop: mostly one, its own future.
-    waiter: Option<Waker>,
-    /// What few children need.
-    extra: Option<Box<Extra>>,
-}
-
-#[derive(Default)]
-struct Extra {
-    /// How it ended, if that takes more than a byte.
-    exit: Option<ExitReason>,
-    progress: Option<Instant>,
-    attempt: Option<BoxError>,
-    /// For whoever called for the start.
-    info: Option<Info>,
-    /// What is below it, if it is a supervisor.
-    below: Weak<Scope>,
-    tasks: HashMap<u64, Option<AbortHandle>>,
-    tasks_ever: u64,
-    waiters: HashMap<u64, Waker>,
-    waiters_ever: u64,
-    /// Dropped when its end has been reported.
-    kept: Option<Box<dyn Send>>,
-}
 
 impl Incarnation {
     /// An incarnation that starts at `at`.
@@ -155,7 +123,6 @@ impl Incarnation {
             stop_deadline: AtomicU64::new(0),
             flags: AtomicU32::new(ONE),
             slot: slot.expect("a supervisor has fewer than four billion children"),
-            exit: AtomicU8::new(UNSAID),
             rest: Mutex::default(),
         })
     }
@@ -245,7 +212,7 @@ impl Incarnation {
 
     /// What is below it, if it is a supervisor.
     fn below(&self) -> Option<Arc<Scope>> {
-        let below = self.rest().extra.as_ref().map(|extra| extra.below.clone());
+        let below = self.rest().known().map(|extra| extra.below.clone());
         below?.upgrade()
     }
 
@@ -318,7 +285,7 @@ impl Incarnation {
     }
 
     pub(crate) fn take_info(&self) -> Option<Info> {
-        self.rest().extra.as_mut()?.info.take()
+        self.rest().known_mut()?.info.take()
     }
 
     /// Says a word to the supervisor; nobody listens once it has ended, and nobody needs to.
@@ -335,7 +302,7 @@ impl Incarnation {
 
     /// When the start times out, while it lasts; `None` if never.
     pub(crate) fn start_deadline(&self) -> Option<Instant> {
-        let extra = self.rest().extra.as_ref().and_then(|extra| extra.progress);
+        let extra = self.rest().known().and_then(|extra| extra.progress);
         extra
             .unwrap_or_else(|| self.tree().began + self.since())
             .checked_add(self.start_timeout())
@@ -344,7 +311,7 @@ impl Incarnation {
     /// The start is out of time; this is what it ends with, whatever it does now.
     pub(crate) fn fail_start(&self) {
         let mut rest = self.rest();
-        let attempt = rest.extra.as_mut().and_then(|extra| extra.attempt.take());
+        let attempt = rest.known_mut().and_then(|extra| extra.attempt.take());
         let hint = "raise START_TIMEOUT; in its code: is `cx.ready()` called, and `cx.progress(…)`, \
                     which extends the time?";
         let unexplained = attempt.is_none();
@@ -352,14 +319,10 @@ impl Incarnation {
             after: self.start_timeout(),
             source: attempt,
         };
-        self.keep_exit(
-            &mut rest,
-            ExitReason::Error(if unexplained {
-                crate::help(error, hint)
-            } else {
-                error.into()
-            }),
-        );
+        rest.keep_exit(ExitReason::Error(match unexplained {
+            true => crate::help(error, hint),
+            false => error.into(),
+        }));
     }
 
     // ------------------------------------------------------------------ the stop
@@ -375,15 +338,8 @@ impl Incarnation {
         _ = self
             .flags
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, first);
-        let (first, others) = {
-            let mut rest = self.rest();
-            let others = rest
-                .extra
-                .as_mut()
-                .map(|it| std::mem::take(&mut it.waiters));
-            (rest.waiter.take(), others)
-        };
-        let others = others.into_iter().flatten().map(|(_, waker)| waker);
+        let (first, others) = self.rest().take_waiters();
+        let others = others.into_values();
         first.into_iter().chain(others).for_each(Waker::wake);
     }
 
@@ -436,34 +392,17 @@ impl Incarnation {
 
     /// Keeps the first reason.
     pub(crate) fn set_exit(&self, reason: ExitReason) {
-        self.keep_exit(&mut self.rest(), reason);
-    }
-
-    fn keep_exit(&self, rest: &mut Rest, reason: ExitReason) {
-        let exit = rest.extra.as_ref().and_then(|extra| extra.exit.as_ref());
-        if exit.is_some() || self.exit.load(Ordering::Relaxed) != UNSAID {
-            return;
-        }
-        match reason.code() {
-            Some(code) => self.exit.store(code, Ordering::Relaxed),
-            None => rest.extra().exit = Some(reason),
-        }
+        self.rest().keep_exit(reason);
     }
 
     /// Looks at how it ended, if it has.
     pub(crate) fn with_exit<T>(&self, look: impl FnOnce(&ExitReason) -> T) -> Option<T> {
-        let rest = self.rest();
-        match ExitReason::of_code(self.exit.load(Ordering::Relaxed)) {
-            Some(exit) => Some(look(&exit)),
-            None => rest.extra.as_ref()?.exit.as_ref().map(look),
-        }
+        self.rest().exit().map(look)
     }
 
     /// How it ended, for whoever is the last to ask.
     pub(crate) fn take_exit(&self) -> Option<ExitReason> {
-        let mut rest = self.rest();
-        let exit = ExitReason::of_code(self.exit.swap(UNSAID, Ordering::Relaxed));
-        exit.or_else(|| rest.extra.as_mut()?.exit.take())
+        self.rest().take_exit()
     }
 
     /// Its own future is dropped; what else it owned goes too. The first reason is kept.
@@ -471,9 +410,8 @@ impl Incarnation {
         self.flags.fetch_or(ENDED, Ordering::AcqRel);
         let tasks = {
             let mut rest = self.rest();
-            self.keep_exit(&mut rest, reason);
-            rest.extra
-                .as_mut()
+            rest.keep_exit(reason);
+            rest.known_mut()
                 .map(|extra| std::mem::take(&mut extra.tasks))
         };
         for task in tasks.into_iter().flatten().filter_map(|(_, task)| task) {
@@ -496,8 +434,8 @@ impl Incarnation {
         let done = before & DONE != 0 && self.with_exit(normal) == Some(true);
         let key = self.key();
         self.report(Report::Gone { key, done });
-        let extra = |extra: &mut Box<Extra>| (extra.kept.take(), extra.below.upgrade());
-        let extra = self.rest().extra.as_mut().map(extra);
+        let extra = |extra: &mut Extra| (extra.kept.take(), extra.below.upgrade());
+        let extra = self.rest().known_mut().map(extra);
         self.release_owner();
         // Last, as what is dropped here is a stranger's: whatever it does, the end is known.
         if let Some((kept, below)) = extra {
@@ -581,12 +519,6 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-impl Rest {
-    fn extra(&mut self) -> &mut Extra {
-        self.extra.get_or_insert_default()
-    }
-}
-
 impl fmt::Debug for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path().to_string();
@@ -598,13 +530,6 @@ impl fmt::Debug for Incarnation {
 pub(crate) struct Stopping<'a> {
     life: &'a Incarnation,
     place: Option<Place>,
-}
-
-/// Where a waiter's waker is kept.
-#[derive(Clone, Copy)]
-enum Place {
-    First,
-    Other(u64),
 }
 
 impl Future for Stopping<'_> {
@@ -635,36 +560,6 @@ impl Drop for Stopping<'_> {
         {
             let waker = self.life.rest().give_up(place);
             drop(waker);
-        }
-    }
-}
-
-impl Rest {
-    fn wait(&mut self, place: Option<Place>, waker: &Waker) -> Place {
-        let place = place.unwrap_or_else(|| {
-            if self.waiter.is_none() {
-                return Place::First;
-            }
-            let extra = self.extra();
-            extra.waiters_ever += 1;
-            Place::Other(extra.waiters_ever)
-        });
-        match place {
-            Place::First => match &mut self.waiter {
-                Some(known) => known.clone_from(waker),
-                none => *none = Some(waker.clone()),
-            },
-            Place::Other(number) => {
-                self.extra().waiters.insert(number, waker.clone());
-            }
-        }
-        place
-    }
-
-    fn give_up(&mut self, place: Place) -> Option<Waker> {
-        match place {
-            Place::First => self.waiter.take(),
-            Place::Other(number) => self.extra().waiters.remove(&number),
         }
     }
 }
