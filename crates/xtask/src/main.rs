@@ -36,7 +36,7 @@ enum Command {
     },
     /// Run what CI runs: formatting, lints, docs, dependencies, tests
     Ci,
-    /// Measure against bare tokio and write `target/bench/supervision.json`
+    /// Measure against bare tokio, OTP and other supervisors; writes `target/bench/supervision.json`
     // Its `--help` is theirs.
     #[command(disable_help_flag = true)]
     Bench {
