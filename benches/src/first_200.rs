@@ -6,6 +6,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -44,7 +45,7 @@ impl Options {
         let mut rows = [Row {
             work: &FIRST_200,
             n: 1,
-            threads: 2,
+            threads: thread::available_parallelism().map_or(1, Into::into),
             cells: servers.map(Cell::new).collect(),
         }];
         let limits = Limits {

@@ -22,7 +22,7 @@ pub use measure::measure;
 pub use meter::Measured;
 pub use peer::{Cannot, Dynamic, List, Static, Strategy};
 pub use program::{Ask, Peers};
-pub use work::{WORKS, Work};
+pub use work::{Work, works};
 
 /// The peers of the program `bench`.
 pub const PEERS: Peers = &[

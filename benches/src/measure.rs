@@ -13,6 +13,7 @@ use crate::{
     Dynamic, Measured, Static, child,
     meter::{Meter, median, micros},
     program::{Ask, Gauge},
+    work::DYNAMIC,
 };
 
 /// Restarts that are in the window before `crash_window` is measured.
@@ -32,7 +33,7 @@ pub fn measure<L: Static, D: Dynamic>(ask: &Ask, gauge: Gauge) -> Measured {
     }));
     let threads = ask.threads;
     let ask = ask.clone();
-    match ask.work.contains("dynamic") || DYNAMIC.contains(&&*ask.work) {
+    match DYNAMIC.iter().any(|work| work.name == ask.work) {
         true => run(
             threads,
             async move { dynamic::measure::<D>(&ask, gauge).await },
@@ -43,9 +44,6 @@ pub fn measure<L: Static, D: Dynamic>(ask: &Ask, gauge: Gauge) -> Measured {
         ),
     }
 }
-
-/// The works with dynamic children whose names do not say so.
-const DYNAMIC: &[&str] = &["start_terminate", "churn_memory"];
 
 /// Runs `work` as a task, as a supervisor is one, on so many worker threads.
 fn run<T: Send + 'static>(threads: usize, work: impl Future<Output = T> + Send + 'static) -> T {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     contenders::{CONTENDERS, OTP},
-    rounds::{Cell, Row},
+    rounds::{Cell, Row, Why},
 };
 
 /// One peer's figure.
@@ -59,8 +59,8 @@ impl Row {
         }
         let Some(figure) = self.figure(cell) else {
             return match &cell.gave_up {
-                Some(why) if why.starts_with("over") => why.clone(),
-                Some(_) => "failed".into(),
+                Some(Why::TooLong(seconds)) => format!("over {seconds} s"),
+                Some(Why::Failed(_)) => "failed".into(),
                 None => "preempted".into(),
             };
         };
@@ -103,16 +103,12 @@ pub(crate) fn print(rows: &[Row], dropped: usize) {
     for (i, note) in notes.iter().enumerate() {
         println!("[{}] {note}", i + 1);
     }
-    let failed = rows
-        .iter()
-        .flat_map(|row| row.cells.iter().map(move |cell| (row, cell)));
-    for (row, cell) in failed {
-        if let Some(why) = cell
-            .gave_up
-            .as_ref()
-            .filter(|why| why.starts_with("failed"))
-        {
-            println!("{} {} {}: {why}", cell.contender.name, row.work.name, row.n);
+    for row in rows {
+        for cell in &row.cells {
+            if let Some(error) = cell.failed() {
+                let (peer, work) = (cell.contender.name, row.work.name);
+                println!("{peer} failed to {work} {}: {error}", row.n);
+            }
         }
     }
 }

@@ -29,8 +29,16 @@ pub(crate) struct Cell {
     /// Its figure in each round; `None` where it was preempted or did not take part.
     pub(crate) values: Vec<Option<f64>>,
     /// Why there are no more.
-    pub(crate) gave_up: Option<String>,
+    pub(crate) gave_up: Option<Why>,
     spent: Duration,
+}
+
+/// Why a peer takes no further part in a row.
+pub(crate) enum Why {
+    /// It took longer than so many seconds.
+    TooLong(u64),
+    /// Its process failed.
+    Failed(String),
 }
 
 /// When enough is enough.
@@ -52,6 +60,14 @@ impl Cell {
             values: Vec::new(),
             gave_up: None,
             spent: Duration::ZERO,
+        }
+    }
+
+    /// What its process said when it failed.
+    pub(crate) fn failed(&self) -> Option<&str> {
+        match &self.gave_up {
+            Some(Why::Failed(error)) => Some(error),
+            Some(Why::TooLong(_)) | None => None,
         }
     }
 
@@ -100,14 +116,14 @@ fn measure(
     peer: usize,
     limits: &Limits,
     once: Once<'_>,
-) -> (Result<Option<f64>, String>, usize) {
+) -> (Result<Option<f64>, Why>, usize) {
     let cell = &row.cells[peer];
     let began = Instant::now();
     for dropped in 0..ATTEMPTS {
         let measured = match once(row, cell.contender) {
             Ok(Some(measured)) => measured,
-            Ok(None) => return (Err(format!("over {} s", limits.each.as_secs())), dropped),
-            Err(error) => return (Err(format!("failed: {error:#}")), dropped),
+            Ok(None) => return (Err(Why::TooLong(limits.each.as_secs())), dropped),
+            Err(error) => return (Err(Why::Failed(format!("{error:#}"))), dropped),
         };
         if measured.stretch.is_none_or(|stretch| stretch <= PREEMPTED) {
             return (Ok(Some(measured.value)), dropped);

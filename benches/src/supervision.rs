@@ -3,11 +3,11 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::{Result, bail};
-use bench::{Ask, WORKS, Work};
-use clap::builder::PossibleValuesParser;
+use bench::{Ask, Work, works};
+use clap::builder::{PossibleValue, PossibleValuesParser};
 
 use crate::{
-    contenders::{CONTENDERS, Contender, Program},
+    contenders::{CONTENDERS, Contender, OTP, Program},
     instructions, process, report,
     rounds::{self, Cell, Limits, Row},
 };
@@ -19,13 +19,13 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
     /// Measure only these works
-    #[arg(long, num_args = 1.., value_name = "NAME", value_parser = PossibleValuesParser::new(WORKS.iter().map(|it| it.name)))]
+    #[arg(long, num_args = 1.., value_name = "NAME", value_parser = PossibleValuesParser::new(works().map(|it| PossibleValue::new(it.name).help(it.what))))]
     work: Vec<String>,
     /// Measure only these peers; bare comes along, for the ratios
     #[arg(long, num_args = 1.., value_name = "NAME", value_parser = PossibleValuesParser::new(CONTENDERS.iter().map(|it| it.name)))]
     peer: Vec<String>,
     /// Only with so many worker threads: 1, 2. On two, a few works are measured, with --full all
-    #[arg(long, num_args = 1.., value_name = "N", default_values_t = [1, 2])]
+    #[arg(long, num_args = 1.., value_name = "N", default_values_t = [1, 2], value_parser = one_or_two)]
     threads: Vec<usize>,
     /// Only with so many children (or siblings, or pairs)
     #[arg(long, num_args = 1.., value_name = "N")]
@@ -51,6 +51,9 @@ impl Options {
     pub(crate) fn run(&self, target: &Path) -> Result<()> {
         if self.instructions {
             return instructions::run(self.works(), &self.contenders().collect::<Vec<_>>(), target);
+        }
+        if self.peer.iter().any(|name| name == OTP) && !process::is_installed("erl") {
+            bail!("otp is measured with `erl`, which is not installed");
         }
         let mut rows = self.rows();
         if rows.is_empty() {
@@ -78,7 +81,12 @@ impl Options {
         };
         let dropped = rounds::run(&mut rows, &limits, &once);
         report::print(&rows, dropped);
-        report::write(&rows, &target.join("bench/supervision.json"))
+        report::write(&rows, &target.join("bench/supervision.json"))?;
+        let cells = rows.iter().flat_map(|row| &row.cells);
+        match cells.filter(|cell| cell.failed().is_some()).count() {
+            0 => Ok(()),
+            failed => bail!("{failed} measurements failed"),
+        }
     }
 
     /// In the order of the tables.
@@ -108,7 +116,7 @@ impl Options {
     fn works(&self) -> impl Iterator<Item = &'static Work> {
         let wanted =
             |work: &&Work| self.work.is_empty() || self.work.iter().any(|it| it == work.name);
-        WORKS.iter().filter(wanted)
+        works().filter(wanted)
     }
 
     fn contenders(&self) -> impl Iterator<Item = &'static Contender> {
@@ -120,5 +128,13 @@ impl Options {
             Program::Otp if self.instructions || !otp => false,
             _ => self.peer.is_empty() || self.peer.iter().any(|name| name == it.name),
         })
+    }
+}
+
+fn one_or_two(text: &str) -> Result<usize, &'static str> {
+    match text {
+        "1" => Ok(1),
+        "2" => Ok(2),
+        _ => Err("one or two"),
     }
 }

@@ -55,13 +55,18 @@ const fn work(
 }
 
 /// All works, in the order of the tables.
+pub fn works() -> impl Iterator<Item = &'static Work> {
+    LISTED.iter().chain(DYNAMIC)
+}
+
+/// The works with a list of children.
 #[rustfmt::skip]
-pub const WORKS: &[Work] = &[
+pub const LISTED: &[Work] = &[
     work("start", "start of a list, in order", "us/child", ALL, MANY, Some(Count::Children)),
     work("stop", "stop of a list, last started first", "us/child", ALL, MANY, Some(Count::Less("start"))),
     work("crash", "a listed child fails, until it is ready again; n siblings", "us", SIBLINGS, ALONE, Some(CRASHES)),
-    work("crash_panic", "the same, by a panic", "us", SIBLINGS, NONE, Some(CRASHES)),
-    work("crash_window", "the same by an error, with 10,000 restarts in the window", "us", ALONE, NONE, None),
+    work("crash_panic", "the same as crash, by a panic", "us", SIBLINGS, NONE, Some(CRASHES)),
+    work("crash_window", "the same as crash, with 10,000 restarts in the window", "us", ALONE, NONE, None),
     work("one_for_all", "the first of n fails, until all are ready again", "us", &[1_000], NONE, Some(Count::Ops(10, 30))),
     work("rest_for_one", "the middle one of n fails, until the rest is ready again", "us", &[1_000], NONE, Some(Count::Ops(10, 30))),
     work("count", "count_children of a list", "us", ALL, NONE, Some(CALLS)),
@@ -69,12 +74,17 @@ pub const WORKS: &[Work] = &[
     work("memory", "resident memory of an idle listed child", "B/child", &[10_000, 100_000], NONE, None),
     work("heap", "bytes on the heap of an idle listed child", "B/child", &[10_000], NONE, None),
     work("allocations", "allocations for the start of a listed child", "1/child", &[10_000], NONE, None),
+];
+
+/// The works with children that are started one by one.
+#[rustfmt::skip]
+pub const DYNAMIC: &[Work] = &[
     work("start_dynamic", "start_child, one after the other", "us/child", ALL, MANY, Some(Count::Children)),
     work("start_terminate", "start_child, then terminate_child; n others live", "us/pair", ALL, MANY, Some(PAIRS)),
     work("stop_dynamic", "stop of all dynamic children at once", "us/child", ALL, MANY, Some(Count::Less("start_dynamic"))),
     work("crash_dynamic", "a dynamic child fails, until it is ready again; n siblings", "us", SIBLINGS, ALONE, Some(CRASHES)),
-    work("crash_panic_dynamic", "the same, by a panic", "us", SIBLINGS, NONE, Some(CRASHES)),
-    work("crash_window_dynamic", "the same by an error, with 10,000 restarts in the window", "us", ALONE, NONE, None),
+    work("crash_panic_dynamic", "the same as crash_dynamic, by a panic", "us", SIBLINGS, NONE, Some(CRASHES)),
+    work("crash_window_dynamic", "the same as crash_dynamic, with 10,000 restarts in the window", "us", ALONE, NONE, None),
     work("count_dynamic", "count_children of dynamic children", "us", ALL, NONE, Some(CALLS)),
     work("which_dynamic", "which_children of dynamic children", "us", ALL, NONE, Some(CALLS)),
     work("memory_dynamic", "resident memory of an idle dynamic child", "B/child", &[10_000, 100_000], NONE, None),
