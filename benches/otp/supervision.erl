@@ -262,16 +262,16 @@ meter() ->
 each(Meter = {Began, _}, N) -> worth(Meter, (now_us() - Began) / N).
 
 %% The stretch is what the other programs print: wall time over processor time if one scheduler is
-%% always busy, else over the wall time less what threads waited for a processor.
+%% always busy, else by how much schedulers waited for a processor.
 worth({Began, {Used, Waited}}, Value) ->
     Wall = now_us() - Began,
     {UsedNow, WaitedNow} = schedstat(),
-    Unstretched =
+    Stretch =
         case erlang:system_info(schedulers_online) of
-            1 -> (UsedNow - Used) / 1000;
-            _ -> Wall - (WaitedNow - Waited) / 1000
+            1 -> Wall * 1000 / max(UsedNow - Used, 1);
+            Schedulers -> 1 + (WaitedNow - Waited) / (Wall * 1000 * Schedulers)
         end,
-    {Value, io_lib:format("~.6f", [Wall / max(Unstretched, 0.001)])}.
+    {Value, io_lib:format("~.6f", [Stretch])}.
 
 value(Value) -> {Value, "null"}.
 

@@ -61,10 +61,10 @@ fn run<T: Send + 'static>(threads: usize, work: impl Future<Output = T> + Send +
 
 /// Repeats a call for as long as it takes to time it.
 macro_rules! per_call {
-    ($ask:expr, $busy:expr, $call:expr) => {{
+    ($ask:expr, $meter:expr, $call:expr) => {{
         let mut calls = $ask.ops.unwrap_or(1);
         loop {
-            let meter = Meter::start($busy);
+            let meter = $meter;
             for _ in 0..calls {
                 let listed = $call.await;
                 assert_eq!(listed, $ask.n, "all children are there");

@@ -36,16 +36,16 @@ pub(crate) struct Meter {
 enum Before {
     /// The processor time of a process with one thread that is always busy.
     Used(Duration),
-    /// The time that threads waited for a processor, where they may also rest.
-    Waited(Duration),
+    /// The time that so many threads waited for a processor, where they may also rest.
+    Waited(Duration, usize),
 }
 
 impl Meter {
-    /// `busy`: whether one thread does the work, and never rests.
-    pub(crate) fn start(busy: bool) -> Self {
+    /// `busy`: whether one thread does the work and never rests. Else so many threads do it.
+    pub(crate) fn start(busy: bool, threads: usize) -> Self {
         let before = match busy {
             true => Before::Used(processor_time()),
-            false => Before::Waited(waiting_time()),
+            false => Before::Waited(waiting_time(), threads),
         };
         let began = Instant::now();
         Self { began, before }
@@ -64,16 +64,14 @@ impl Meter {
     /// `value`, found out while the clock ran.
     pub(crate) fn worth(&self, value: f64) -> Measured {
         let wall = self.began.elapsed().as_secs_f64();
-        let unstretched = match self.before {
-            Before::Used(before) => processor_time().saturating_sub(before).as_secs_f64(),
-            Before::Waited(before) => {
-                wall - waiting_time()
-                    .saturating_sub(before)
-                    .as_secs_f64()
-                    .min(wall)
+        let stretch = match self.before {
+            Before::Used(before) => wall / processor_time().saturating_sub(before).as_secs_f64(),
+            Before::Waited(before, threads) => {
+                let waited = waiting_time().saturating_sub(before).as_secs_f64();
+                1.0 + waited / (wall * threads as f64)
             }
         };
-        let stretch = Some(wall / unstretched.max(f64::MIN_POSITIVE));
+        let stretch = Some(stretch).filter(|it| it.is_finite());
         Measured { value, stretch }
     }
 }

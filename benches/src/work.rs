@@ -62,7 +62,7 @@ pub fn works() -> impl Iterator<Item = &'static Work> {
 /// The works with a list of children.
 #[rustfmt::skip]
 pub const LISTED: &[Work] = &[
-    work("start", "start of a list, in order", "us/child", ALL, MANY, Some(Count::Children)),
+    work("start", "start of a list, in order", "us/child", ALL, MANY, Some(Count::Less("specs"))),
     work("stop", "stop of a list, last started first", "us/child", ALL, MANY, Some(Count::Less("start"))),
     work("crash", "a listed child fails, until it is ready again; n siblings", "us", SIBLINGS, ALONE, Some(CRASHES)),
     work("crash_panic", "the same as crash, by a panic", "us", SIBLINGS, NONE, Some(CRASHES)),

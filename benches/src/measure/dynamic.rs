@@ -23,11 +23,11 @@ pub(super) async fn measure<P: Dynamic>(ask: &Ask, gauge: Gauge) -> Measured {
         "crash_window_dynamic" => crash::<P>(ask, How::Error, WINDOW).await,
         "count_dynamic" => {
             let mut peer = started::<P>(ask.n).await;
-            per_call!(ask, busy::<P>(ask), peer.count())
+            per_call!(ask, meter::<P>(ask), peer.count())
         }
         "which_dynamic" => {
             let mut peer = started::<P>(ask.n).await;
-            per_call!(ask, busy::<P>(ask), peer.which())
+            per_call!(ask, meter::<P>(ask), peer.which())
         }
         "memory_dynamic" | "heap_dynamic" | "allocations_dynamic" => memory::<P>(ask, gauge).await,
         "churn_memory" => churn_memory::<P>(ask, gauge).await,
@@ -35,8 +35,8 @@ pub(super) async fn measure<P: Dynamic>(ask: &Ask, gauge: Gauge) -> Measured {
     }
 }
 
-fn busy<P: Dynamic>(ask: &Ask) -> bool {
-    ask.threads == 1 && !P::SLEEPS
+fn meter<P: Dynamic>(ask: &Ask) -> Meter {
+    Meter::start(ask.threads == 1 && !P::SLEEPS, ask.threads)
 }
 
 async fn started<P: Dynamic>(n: usize) -> P {
@@ -47,7 +47,7 @@ async fn started<P: Dynamic>(n: usize) -> P {
 
 async fn start<P: Dynamic>(ask: &Ask) -> Measured {
     let mut peer = P::start(false).await;
-    let meter = Meter::start(busy::<P>(ask));
+    let meter = meter::<P>(ask);
     peer.start_children(0..ask.n).await;
     let measured = meter.each(ask.n);
     mem::forget(peer);
@@ -57,7 +57,7 @@ async fn start<P: Dynamic>(ask: &Ask) -> Measured {
 async fn start_terminate<P: Dynamic>(ask: &Ask) -> Measured {
     let mut peer = started::<P>(ask.n).await;
     let pairs = ask.ops.unwrap_or(PAIRS);
-    let meter = Meter::start(busy::<P>(ask));
+    let meter = meter::<P>(ask);
     peer.start_and_terminate(ask.n..ask.n + pairs).await;
     let measured = meter.each(pairs);
     mem::forget(peer);
@@ -66,7 +66,7 @@ async fn start_terminate<P: Dynamic>(ask: &Ask) -> Measured {
 
 async fn stop<P: Dynamic>(ask: &Ask) -> Measured {
     let peer = started::<P>(ask.n).await;
-    let meter = Meter::start(busy::<P>(ask));
+    let meter = meter::<P>(ask);
     peer.stop().await;
     meter.each(ask.n)
 }
@@ -86,7 +86,7 @@ async fn crash<P: Dynamic>(ask: &Ask, how: How, before: usize) -> Measured {
     child::arm(crashes + 1);
     let mut peer = P::start(before > 0).await;
     peer.start_children(0..ask.n).await;
-    let meter = Meter::start(busy::<P>(ask));
+    let meter = meter::<P>(ask);
     let child = peer.start_child(ask.n, Role::Crash(how)).await;
     peer.supervise(crashes).await;
     mem::forget((peer, child));

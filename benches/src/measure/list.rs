@@ -24,19 +24,24 @@ pub(super) async fn measure<P: Static>(ask: &Ask, gauge: Gauge) -> Measured {
         "rest_for_one" => group::<P>(ask, Strategy::RestForOne, ask.n / 2).await,
         "count" => {
             let mut peer = started::<P>(idle(ask.n)).await;
-            per_call!(ask, busy::<P>(ask), peer.count())
+            per_call!(ask, meter::<P>(ask), peer.count())
         }
         "which" => {
             let mut peer = started::<P>(idle(ask.n)).await;
-            per_call!(ask, busy::<P>(ask), peer.which())
+            per_call!(ask, meter::<P>(ask), peer.which())
         }
         "memory" | "heap" | "allocations" => memory::<P>(ask, gauge).await,
+        // No work, but a part of them whose instructions are counted.
+        "specs" => {
+            mem::forget(P::specs(idle(ask.n)));
+            Measured::of(0.0)
+        }
         other => panic!("no work is called {other}"),
     }
 }
 
-fn busy<P: Static>(ask: &Ask) -> bool {
-    ask.threads == 1 && !P::SLEEPS
+fn meter<P: Static>(ask: &Ask) -> Meter {
+    Meter::start(ask.threads == 1 && !P::SLEEPS, ask.threads)
 }
 
 fn idle(n: usize) -> List {
@@ -55,7 +60,7 @@ async fn started<P: Static>(list: List) -> P {
 
 async fn start<P: Static>(ask: &Ask) -> Measured {
     let specs = P::specs(idle(ask.n));
-    let meter = Meter::start(busy::<P>(ask));
+    let meter = meter::<P>(ask);
     let peer = P::start(specs).await;
     let measured = meter.each(ask.n);
     mem::forget(peer);
@@ -64,7 +69,7 @@ async fn start<P: Static>(ask: &Ask) -> Measured {
 
 async fn stop<P: Static>(ask: &Ask) -> Measured {
     let peer = started::<P>(idle(ask.n)).await;
-    let meter = Meter::start(busy::<P>(ask));
+    let meter = meter::<P>(ask);
     peer.stop().await;
     meter.each(ask.n)
 }
@@ -86,7 +91,7 @@ async fn crash<P: Static>(ask: &Ask, how: How, before: usize) -> Measured {
     let crashes = before + ask.ops.unwrap_or(P::CRASHES);
     child::arm(crashes + 1);
     let mut peer = P::start(P::specs(list)).await;
-    let meter = Meter::start(busy::<P>(ask));
+    let meter = meter::<P>(ask);
     peer.supervise(crashes).await;
     mem::forget(peer);
     between_marks(&meter, before)
@@ -102,7 +107,7 @@ async fn group<P: Static>(ask: &Ask, strategy: Strategy, bomb: usize) -> Measure
     // The last child is ready; then, each time, the crash and the last child again.
     child::arm(2 * crashes + 1);
     let mut peer = P::start(P::specs(list)).await;
-    let meter = Meter::start(busy::<P>(ask));
+    let meter = meter::<P>(ask);
     peer.supervise(crashes).await;
     mem::forget(peer);
     let marks = child::marks();
