@@ -37,13 +37,16 @@ pub enum How {
     Panic,
 }
 
+/// What a child panics with.
+pub const CRASH: &str = "crash";
+
 /// The moments at which a child crashed or was ready, in turn.
 static MARKS: Mutex<Marks> = Mutex::new(Marks {
     taken: Vec::new(),
     wanted: 0,
 });
 /// Sets off the `Bomb`.
-static CRASH: Notify = Notify::const_new();
+static SET_OFF: Notify = Notify::const_new();
 /// All marks are taken.
 static DONE: Notify = Notify::const_new();
 
@@ -60,7 +63,7 @@ pub(crate) fn arm(wanted: usize) {
 }
 
 /// Completes when all marks are taken.
-pub(crate) async fn done() {
+pub async fn done() {
     DONE.notified().await;
 }
 
@@ -70,8 +73,13 @@ pub(crate) fn marks() -> Vec<Instant> {
     std::mem::take(&mut marks.taken)
 }
 
+/// Makes the [`Role::Bomb`] crash.
+pub fn set_off() {
+    SET_OFF.notify_one();
+}
+
 /// Takes a mark; says whether more are wanted.
-fn mark() -> bool {
+pub fn mark() -> bool {
     let mut marks = MARKS.lock().unwrap_or_else(PoisonError::into_inner);
     marks.taken.push(Instant::now());
     let more = marks.taken.len() < marks.wanted;
@@ -82,33 +90,33 @@ fn mark() -> bool {
 }
 
 /// The rest of a [`Role::Crash`]: one mark is both the end of a restart and the next crash.
-pub(crate) async fn crash(how: How) -> Result<(), BoxError> {
+pub async fn crash(how: How) -> Result<(), BoxError> {
     requeue().await;
     if mark() {
         match how {
-            How::Error => return Err("crash".into()),
-            How::Panic => panic!("crash"),
+            How::Error => return Err(CRASH.into()),
+            How::Panic => panic!("{CRASH}"),
         }
     }
     pending().await
 }
 
 /// The rest of a [`Role::Bomb`].
-pub(crate) async fn bomb<T>(stop: impl Future<Output = T>) -> Result<(), BoxError> {
+pub async fn bomb<T>(stop: impl Future<Output = T>) -> Result<(), BoxError> {
     tokio::select! {
         _ = stop => Ok(()),
-        () = CRASH.notified() => {
+        () = SET_OFF.notified() => {
             mark();
-            Err("crash".into())
+            Err(CRASH.into())
         }
     }
 }
 
 /// The rest of a [`Role::Last`].
-pub(crate) async fn last<T>(stop: impl Future<Output = T>) -> Result<(), BoxError> {
+pub async fn last<T>(stop: impl Future<Output = T>) -> Result<(), BoxError> {
     requeue().await;
     if mark() {
-        CRASH.notify_one();
+        set_off();
     }
     stop.await;
     Ok(())

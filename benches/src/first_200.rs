@@ -1,32 +1,75 @@
 //! From exec to the first 200 on `/alive`.
 
 use std::{
+    env,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use bench::{
-    Work,
-    meter::{Measured, micros},
+use bench::{Measured, Work, meter::micros};
+
+use crate::{
+    contenders::{CONTENDERS, Contender},
+    report,
+    rounds::{self, Cell, Limits, Row},
 };
 
-/// The work, of which each measurement is one start of a server.
-pub(crate) const FIRST_200: Work = Work {
+static FIRST_200: Work = Work {
     name: "first_200",
-    n: 1,
+    what: "from exec to the first 200 on /alive",
     unit: "ms",
+    sizes: &[1],
+    on_two: &[],
+    count: None,
 };
-/// One start says little.
-pub(crate) const ROUNDS: usize = 30;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// How long it is measured.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// How many rounds; one start says little
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    rounds: usize,
+}
+
+impl Options {
+    /// `target` has release/minimal, which is held against `bare_axum` beside this program.
+    pub(crate) fn run(&self, target: &Path) -> Result<()> {
+        let servers = CONTENDERS[..2].iter();
+        let mut rows = [Row {
+            work: &FIRST_200,
+            n: 1,
+            threads: thread::available_parallelism().map_or(1, Into::into),
+            cells: servers.map(Cell::new).collect(),
+        }];
+        let limits = Limits {
+            rounds: self.rounds,
+            share: Duration::MAX,
+            each: LIMIT,
+        };
+        let bare = env::current_exe()?.with_file_name("bare_axum");
+        let minimal = target.join("release/minimal");
+        let once = |_: &Row, contender: &Contender| {
+            let server = match contender.name {
+                "bare" => &bare,
+                _ => &minimal,
+            };
+            measure(server).map(Some)
+        };
+        let dropped = rounds::run(&mut rows, &limits, &once);
+        report::print(&rows, dropped);
+        report::write(&rows, &target.join("bench/first-200.json"))
+    }
+}
+
 /// Starts `server` on a free port and asks it until it answers 200.
-pub(crate) fn measure(server: &Path) -> Result<Measured> {
+fn measure(server: &Path) -> Result<Measured> {
     let addr = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let began = Instant::now();
     let child = Command::new(server)

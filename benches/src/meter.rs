@@ -1,6 +1,9 @@
 //! What a measurement took: time, processor time, memory.
 
-use std::{fs, time::Duration, time::Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
@@ -10,8 +13,8 @@ use serde::{Deserialize, Serialize};
 pub struct Measured {
     /// In the work's unit.
     pub value: f64,
-    /// Wall time over processor time of this process, while the clock ran; `None` where the
-    /// work is not one of time. More than 1 means that somebody else had the processor.
+    /// By how much the wall time was stretched because somebody else had the processor, while the
+    /// clock ran: 1 is not at all. `None` where the work is not one of time.
     pub stretch: Option<f64>,
 }
 
@@ -26,31 +29,49 @@ impl Measured {
 /// A clock that runs.
 pub(crate) struct Meter {
     began: Instant,
-    processor: Duration,
+    before: Before,
+}
+
+/// What is held against the wall time.
+enum Before {
+    /// The processor time of a process with one thread that is always busy.
+    Used(Duration),
+    /// The time that so many threads waited for a processor, where they may also rest.
+    Waited(Duration, usize),
 }
 
 impl Meter {
-    pub(crate) fn start() -> Self {
-        Self {
-            processor: processor_time(),
-            began: Instant::now(),
-        }
+    /// `busy`: whether one thread does the work and never rests. Else so many threads do it.
+    pub(crate) fn start(busy: bool, threads: usize) -> Self {
+        let before = match busy {
+            true => Before::Used(processor_time()),
+            false => Before::Waited(waiting_time(), threads),
+        };
+        let began = Instant::now();
+        Self { began, before }
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// Microseconds for each of `n`.
     pub(crate) fn each(&self, n: usize) -> Measured {
         let wall = self.began.elapsed();
-        Measured {
-            value: micros(wall) / n as f64,
-            ..self.worth(micros(wall))
-        }
+        self.worth(micros(wall) / n as f64)
     }
 
     /// `value`, found out while the clock ran.
     pub(crate) fn worth(&self, value: f64) -> Measured {
-        let wall = self.began.elapsed();
-        let processor = processor_time().saturating_sub(self.processor);
-        let stretch = Some(wall.as_secs_f64() / processor.as_secs_f64());
+        let wall = self.began.elapsed().as_secs_f64();
+        let stretch = match self.before {
+            Before::Used(before) => wall / processor_time().saturating_sub(before).as_secs_f64(),
+            Before::Waited(before, threads) => {
+                let waited = waiting_time().saturating_sub(before).as_secs_f64();
+                1.0 + waited / (wall * threads as f64)
+            }
+        };
+        let stretch = Some(stretch).filter(|it| it.is_finite());
         Measured { value, stretch }
     }
 }
@@ -63,6 +84,17 @@ pub fn micros(time: Duration) -> f64 {
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::try_from(time).expect("processor time is not negative")
+}
+
+/// How long the threads of this process were ready to run and did not, together. Nothing, if the
+/// kernel does not count it.
+fn waiting_time() -> Duration {
+    let waited = |task: fs::DirEntry| {
+        let stat = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        stat.split(' ').nth(1)?.parse::<u64>().ok()
+    };
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten();
+    Duration::from_nanos(tasks.flatten().filter_map(waited).sum())
 }
 
 /// The memory of this process that is resident, in bytes.

@@ -1,8 +1,12 @@
 //! `cargo xtask bench`: the figures, from the workspace in `benches/`.
 
+<<<<<<< HEAD
 use std::process::Command;
+=======
+use std::{env, fs, path::Path, path::PathBuf, process::Command};
+>>>>>>> fadc920f19f2c683a9e6472903854cf7e0ee5419
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::step::{cargo, step, target};
 
@@ -10,13 +14,51 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let target = target()?;
     // Its own folder: what the two workspaces build differs, and one would throw out the other's.
     let own = target.join("bench-build");
-    let minimal = ["build", "--release", "-p", "minimal"];
-    step("minimal", &mut cargo(minimal)?)?;
-    let manifest = "benches/Cargo.toml";
-    // All of its programs: one of them runs the others.
-    let build = ["build", "--release", "--manifest-path", manifest];
-    step("build", cargo(build)?.env("CARGO_TARGET_DIR", &own))?;
-    let mut bench = Command::new(own.join("release/bench"));
-    bench.arg("--target").arg(&target);
-    step("bench", bench.args(args))
+    build(&own, "bench")?;
+    let bench = || {
+        let mut bench = Command::new(own.join("release/bench"));
+        bench.args(args);
+        bench
+    };
+    if !args.iter().any(|arg| arg == "--help" || arg == "-h") {
+        for need in needs(bench())?.lines() {
+            provide(need, &own)?;
+        }
+    }
+    step("bench", bench().arg("--target").arg(&target))
+}
+
+/// What must be built for what is asked: the peers' dependencies are many, and seldom wanted.
+fn needs(mut bench: Command) -> Result<String> {
+    let output = bench.arg("--needs").output()?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{errors}");
+    String::from_utf8(output.stdout).context("names are text")
+}
+
+fn provide(need: &str, own: &Path) -> Result<()> {
+    match need {
+        "minimal" => step(need, &mut cargo(["build", "--release", "-p", "minimal"])?),
+        "peers" => build(own, "bench-peers"),
+        "otp" => {
+            let out = own.join("otp");
+            fs::create_dir_all(&out)?;
+            let mut erlc = Command::new("erlc");
+            erlc.arg("-o").arg(out).arg("benches/otp/supervision.erl");
+            step(need, erlc.current_dir(root()?))
+        }
+        other => bail!("the benchmarks need {other}, which nobody knows"),
+    }
+}
+
+/// All programs of a package of the benchmarks: one of them runs the others.
+fn build(own: &Path, package: &str) -> Result<()> {
+    let manifest = [
+        "build",
+        "--release",
+        "--manifest-path",
+        "benches/Cargo.toml",
+    ];
+    let args = manifest.into_iter().chain(["-p", package]);
+    step(package, cargo(args)?.env("CARGO_TARGET_DIR", own))
 }

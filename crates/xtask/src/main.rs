@@ -42,7 +42,7 @@ enum Command {
     /// Prints where a scenario goes another way, and exits 1 if one does. `tests/otp/README.md` says
     /// what this is.
     Otp(otp::Args),
-    /// Measure against bare tokio and write `target/bench/supervision.json`
+    /// Measure against bare tokio, OTP and other supervisors; writes `target/bench/supervision.json`
     // Its `--help` is theirs.
     #[command(disable_help_flag = true)]
     Bench {
