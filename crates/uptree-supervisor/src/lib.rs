@@ -4,6 +4,10 @@
 //! one before is ready; they are restarted by OTP's strategies; they stop in reverse. What to do
 //! next is decided by [`uptree_core`]; this crate owns the tasks and does it.
 //!
+//! Other supervisors are children in such a list: [`parallel`] starts a group together, a
+//! [`DynamicSupervisor`] begins empty and is given children by calls, a [`TaskSupervisor`] is given
+//! futures, and a [`PartitionSupervisor`] has copies of one child and leads a key to one of them.
+//!
 //! # Examples
 //!
 //! ```

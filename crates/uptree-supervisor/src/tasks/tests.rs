@@ -16,8 +16,10 @@ use tokio::{
 };
 
 use crate::{
-    Context, ControlError, IntoChild, Restart, Result, StopCause, Supervisor, Task, TaskError,
-    TaskSupervisor, Tree, service, worker,
+    Context, ControlError, IntoChild, Restart, Result, Shutdown, StopCause, Supervisor, Task,
+    TaskError, TaskSupervisor, Tree,
+    driver::tests::{Story, spawn},
+    service, worker,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -393,4 +395,75 @@ async fn a_start_may_use_tasks() {
         .child(tasks.clone())
         .child(service("load", tasks, load));
     let _tree = app.start().await.expect("boots");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_supervisor_that_is_restarted_has_no_tasks_and_takes_new_ones() {
+    let (tasks, alive) = (TaskSupervisor::new("tasks"), Alive::default());
+    let _tree = started(&tasks).await;
+    let lost = tasks.async_nolink(alive.clone().stay(100 * SECOND, ()));
+    alive.until(1).await;
+    tasks.stop(Err("broken".into())).await.expect("runs");
+    assert_eq!((lost.await, alive.now()), (Err(TaskError::Stopped), 0));
+    while tasks.count_children().await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    let next = tasks.async_nolink(alive.clone().stay(SECOND, 7));
+    assert_eq!(next.await, Ok(7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_reported_and_restarts_nothing() {
+    let tasks = TaskSupervisor::new("tasks").intensity(0, SECOND);
+    let story = Story::new();
+    let app = Supervisor::new("app").child(tasks.clone());
+    let mut tree = spawn(&story, app);
+    tree.ready().await.expect("boots");
+    story.clear();
+    for _ in 0..2 {
+        let outcome = tasks.async_nolink(panics("boom")).await;
+        assert_eq!(outcome, Err(TaskError::Panicked("boom".into())));
+    }
+    assert_eq!(count(&tasks).await, 0);
+    story.is(&[
+        "0 app/tasks/task starting",
+        "0 app/tasks/task ready",
+        "1 app/tasks/task terminated: panicked: boom",
+        "1 app/tasks/task left down: panicked: boom",
+        "1 app/tasks/task starting",
+        "1 app/tasks/task ready",
+        "2 app/tasks/task terminated: panicked: boom",
+        "2 app/tasks/task left down: panicked: boom",
+    ]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_may_take_long_to_stop_is_refused_and_the_budget_is_known() {
+    let tasks = TaskSupervisor::new("tasks");
+    let budget = tasks.clone().into_child().stop_budget();
+    assert_eq!(budget, Some(5 * SECOND));
+    let _tree = started(&tasks).await;
+    let slow = worker("slow", (), |(), _cx| pending()).shutdown(Shutdown::Timeout(6 * SECOND));
+    let refused = tasks.start_child(slow).await;
+    assert!(matches!(refused, Err(ControlError::TooSlowToStop)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_task_held_is_dropped_before_its_outcome_is_told_also_if_that_panics() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("at the drop");
+        }
+    }
+    let tasks = TaskSupervisor::new("tasks");
+    let _tree = started(&tasks).await;
+    let bomb = Bomb;
+    let waits = std::future::poll_fn(move |_| {
+        _ = &bomb;
+        std::task::Poll::Ready(7)
+    });
+    let outcome = tasks.async_nolink(waits).await;
+    assert_eq!(outcome, Err(TaskError::Panicked("at the drop".into())));
+    assert_eq!(count(&tasks).await, 0);
 }
