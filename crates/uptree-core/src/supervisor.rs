@@ -240,7 +240,7 @@ impl Supervisor {
         now: Duration,
         out: &mut impl FnMut(Note),
     ) -> Option<Action> {
-        let busy = self.phase != Phase::Idle || self.waiting > 0;
+        let busy = !matches!(self.phase, Phase::Idle) || self.waiting > 0;
         self.clock.go_on(now, busy);
         match event {
             Event::Boot => {

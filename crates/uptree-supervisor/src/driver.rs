@@ -513,6 +513,10 @@ impl Driver<'_> {
 
     /// Tells those who called for a child's start or its end that it is gone.
     fn answer(&mut self) {
+        // A look costs less than a move: mostly there is nobody.
+        if self.gone.is_none() {
+            return;
+        }
         let Some((life, flight, done)) = self.gone.take() else {
             return;
         };
