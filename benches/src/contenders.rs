@@ -80,10 +80,11 @@ pub(crate) const CONTENDERS: &[Contender] = &[
         name: "bare",
         program: Program::Bench,
         cannot: &[],
-        differs: &[note(
-            WINDOWS,
-            "keeps no window: what restarts cost without one",
-        )],
+        differs: &[
+            note(WINDOWS, "keeps no window: what restarts cost without one"),
+            note(COUNTS, "the length of its own list or map: nobody is asked"),
+            note(LISTS, "a walk through its own list or map: nobody is asked"),
+        ],
     },
     Contender {
         name: "uptree",

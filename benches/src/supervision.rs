@@ -60,7 +60,7 @@ impl Options {
             bail!("no work is measured like that");
         }
         let limits = match self.full {
-            false => (5, 3, 15),
+            false => (5, 2, 15),
             true => (9, 30, 180),
         };
         let limits = Limits {
