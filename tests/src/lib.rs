@@ -48,6 +48,8 @@
     reason = "a harness fails its test by panicking"
 )]
 
+#[cfg(doctest)]
+mod book;
 mod database;
 mod eventually;
 mod example;
