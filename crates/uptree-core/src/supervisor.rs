@@ -490,9 +490,6 @@ impl Supervisor {
     }
 
     fn start_affected(&mut self, failed: Index) {
-        if self.children[failed].state == State::Restarting {
-            self.set(failed, State::Down);
-        }
         let (next, last) = self.affected(failed);
         let boot = false;
         self.phase = Phase::Starting { next, last, boot };
