@@ -14,13 +14,12 @@ use std::iter::successors;
 use super::*;
 use crate::{
     Refusal,
+    Strategy::{OneForAll, OneForOne, RestForOne},
     testing::{
         Call, Machine,
         player::{Player, specs},
     },
 };
-
-use crate::Strategy::{OneForAll, OneForOne, RestForOne};
 
 impl Machine for Supervisor {
     fn tell(&mut self, event: Event, now: Duration, out: &mut impl FnMut(Note)) -> Option<Action> {
