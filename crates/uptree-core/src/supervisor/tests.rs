@@ -43,7 +43,7 @@ impl Machine for Supervisor {
     fn audit(&self) {
         let mut known = vec![false; self.children.len()];
         let mut counts = Counts::default();
-        let mut significant = 0;
+        let (mut significant, mut backing_off) = (0, 0);
         let mut before = None;
         for i in successors(self.order.first(), |&i| self.order.after(i)) {
             assert_eq!(self.order.before(i), before, "links of {i}\n{self:#?}");
@@ -53,11 +53,13 @@ impl Machine for Supervisor {
             let Child { spec, state, .. } = self.children[i];
             counts.add(&spec);
             counts.active += usize::from(state == State::Running);
+            backing_off += usize::from(state == State::BackingOff);
             significant += usize::from(spec.significant && state != State::Down);
         }
         assert_eq!(self.order.last(), before, "{self:#?}");
         assert_eq!(self.counts(), counts, "{self:#?}");
         assert_eq!(self.significant, significant, "{self:#?}");
+        assert_eq!(self.backing_off, backing_off, "{self:#?}");
         for &i in &self.free {
             assert!(!known[i], "{i} is free twice, or known\n{self:#?}");
             known[i] = true;
