@@ -32,10 +32,9 @@ impl Order {
     }
 
     pub(crate) fn with_capacity(capacity: usize) -> Self {
-        Self {
-            links: Vec::with_capacity(capacity),
-            ..Self::new()
-        }
+        let mut order = Self::new();
+        order.links.reserve_exact(capacity);
+        order
     }
 
     pub(crate) fn first(&self) -> Option<Index> {

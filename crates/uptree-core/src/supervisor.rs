@@ -25,8 +25,10 @@ enum State {
     CalledOff,
     /// Gone by itself; the exit waits in the mailbox.
     Exited(Exit),
-    /// Its last restart failed, or waits for its backoff; the retry will be in the mailbox.
+    /// Its last restart failed; the retry is in the mailbox.
     Restarting,
+    /// Its restart, which was counted, waits for its backoff.
+    BackingOff,
     /// Killed and still there.
     Stuck,
     /// There is no child in this slot.
@@ -145,8 +147,8 @@ pub struct Supervisor {
     mailbox: VecDeque<Message>,
     ending: Option<Outcome>,
     backoffs: Backoffs,
-    /// How many restarts wait for their backoff.
-    waiting: usize,
+    /// How many children are backing off.
+    backing_off: usize,
     clock: Clock,
 }
 
@@ -196,7 +198,7 @@ impl Supervisor {
             mailbox: VecDeque::new(),
             ending: None,
             backoffs: Backoffs::default(),
-            waiting: 0,
+            backing_off: 0,
             clock: Clock::default(),
         };
         for spec in specs {
@@ -240,7 +242,7 @@ impl Supervisor {
         now: Duration,
         out: &mut impl FnMut(Note),
     ) -> Option<Action> {
-        let busy = !matches!(self.phase, Phase::Idle) || self.waiting > 0;
+        let busy = !matches!(self.phase, Phase::Idle) || self.backing_off > 0;
         self.clock.go_on(now, busy);
         match event {
             Event::Boot => {
@@ -272,7 +274,7 @@ impl Supervisor {
 
     fn on_started(&mut self, it: Incarnation) {
         // A start that crossed with our request to stop is still being stopped.
-        if self.is_current(it) && self.children[it.child].state == State::Starting {
+        if self.is(it, State::Starting) {
             self.set(it.child, State::Running);
             self.backoffs.up(it.child, self.clock.seen);
         }
@@ -298,7 +300,12 @@ impl Supervisor {
                 self.set(it.child, State::Exited(exit));
                 self.mailbox.push_back(Message::Exited(it));
             }
-            State::Down | State::Exited(_) | State::Restarting | State::Stuck | State::Free => {}
+            State::Down
+            | State::Exited(_)
+            | State::Restarting
+            | State::BackingOff
+            | State::Stuck
+            | State::Free => {}
         }
     }
 
@@ -383,7 +390,6 @@ impl Supervisor {
                             Then::Start(failed) => self.start_affected(failed),
                             Then::Wait(failed, delay) => {
                                 self.phase = Phase::Idle;
-                                self.waiting += 1;
                                 return Some(Action::Wait(self.incarnation(failed), delay));
                             }
                             Then::Finish => return self.ending.map(Action::Finish),
@@ -399,10 +405,11 @@ impl Supervisor {
                         State::Starting => return Some(self.stop(i, State::CalledOff)),
                         State::Running => return Some(self.stop(i, State::Stopping)),
                         State::Exited(exit) => self.on_stopped(i, exit, out),
-                        State::Restarting if !self.is_waited_for(i) => self.set(i, State::Down),
+                        State::Restarting => self.set(i, State::Down),
+                        State::BackingOff if !self.is_waited_for(i) => self.set(i, State::Down),
                         State::Stopping
                         | State::CalledOff
-                        | State::Restarting
+                        | State::BackingOff
                         | State::Down
                         | State::Stuck
                         | State::Free => {}
@@ -436,13 +443,12 @@ impl Supervisor {
                 Phase::Idle => match self.mailbox.pop_front()? {
                     Message::Exited(it) => self.on_message_exited(it, out),
                     Message::Retry(it) => {
-                        if self.is_restarting(it) {
+                        if self.is(it, State::Restarting) {
                             self.restart(it.child, out);
                         }
                     }
                     Message::Waited(it) => {
-                        self.waiting -= 1;
-                        if self.is_restarting(it) {
+                        if self.is(it, State::BackingOff) {
                             self.stop_affected(it.child, Then::Start(it.child));
                         }
                     }
@@ -512,7 +518,7 @@ impl Supervisor {
             self.stop_affected(failed, Then::Start(failed));
         } else {
             // The others go down now: they need it.
-            self.set(failed, State::Restarting);
+            self.set(failed, State::BackingOff);
             self.stop_affected(failed, Then::Wait(failed, delay));
         }
     }
@@ -523,9 +529,6 @@ impl Supervisor {
     }
 
     fn start_affected(&mut self, failed: Index) {
-        if self.children[failed].state == State::Restarting {
-            self.set(failed, State::Down);
-        }
         let (next, last) = self.affected(failed);
         let boot = false;
         self.phase = Phase::Starting { next, last, boot };
@@ -545,8 +548,8 @@ impl Supervisor {
         matches!(self.phase, Phase::Stopping { then: Then::Wait(failed, _), .. } if failed == i)
     }
 
-    fn is_restarting(&self, it: Incarnation) -> bool {
-        self.is_current(it) && self.children[it.child].state == State::Restarting
+    fn is(&self, it: Incarnation, state: State) -> bool {
+        self.is_current(it) && self.children[it.child].state == state
     }
 
     // ------------------------------------------------------------------ small things
@@ -570,6 +573,8 @@ impl Supervisor {
         let before = std::mem::replace(&mut child.state, state);
         let active = |state| usize::from(state == State::Running);
         self.counts.active = self.counts.active + active(state) - active(before);
+        let backing_off = |state| usize::from(state == State::BackingOff);
+        self.backing_off = self.backing_off + backing_off(state) - backing_off(before);
         if child.significant {
             let counts = |state| usize::from(!matches!(state, State::Down | State::Free));
             self.significant = self.significant + counts(state) - counts(before);

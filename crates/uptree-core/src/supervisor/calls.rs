@@ -44,7 +44,7 @@ impl Supervisor {
             State::Running => return Some(self.stop(i, State::Stopping)),
             // It had ended before its turn came.
             State::Exited(exit) => self.on_stopped(i, exit, out),
-            State::Restarting => self.set(i, State::Down),
+            State::Restarting | State::BackingOff => self.set(i, State::Down),
             State::Down
             | State::Starting
             | State::Stopping
@@ -70,7 +70,7 @@ impl Supervisor {
     /// What is said of a child.
     pub fn status(&self, i: Index) -> Status {
         match self.children[i].state {
-            State::Restarting => Status::Restarting,
+            State::Restarting | State::BackingOff => Status::Restarting,
             State::Down | State::Free => Status::Undefined,
             _ => Status::Running,
         }
@@ -107,7 +107,7 @@ impl Supervisor {
         let Child { state, .. } = self.children[i];
         match state {
             State::Down => Ok(()),
-            State::Restarting => Err(Refusal::Restarting),
+            State::Restarting | State::BackingOff => Err(Refusal::Restarting),
             _ => Err(Refusal::Running),
         }
     }

@@ -14,13 +14,12 @@ use std::iter::successors;
 use super::*;
 use crate::{
     Refusal,
+    Strategy::{OneForAll, OneForOne, RestForOne},
     testing::{
         Call, Machine,
         player::{Player, specs},
     },
 };
-
-use crate::Strategy::{OneForAll, OneForOne, RestForOne};
 
 impl Machine for Supervisor {
     fn tell(&mut self, event: Event, now: Duration, out: &mut impl FnMut(Note)) -> Option<Action> {
@@ -44,7 +43,7 @@ impl Machine for Supervisor {
     fn audit(&self) {
         let mut known = vec![false; self.children.len()];
         let mut counts = Counts::default();
-        let mut significant = 0;
+        let (mut significant, mut backing_off) = (0, 0);
         let mut before = None;
         for i in successors(self.order.first(), |&i| self.order.after(i)) {
             assert_eq!(self.order.before(i), before, "links of {i}\n{self:#?}");
@@ -55,11 +54,13 @@ impl Machine for Supervisor {
             let state = child.state;
             counts.add(child.kind);
             counts.active += usize::from(state == State::Running);
+            backing_off += usize::from(state == State::BackingOff);
             significant += usize::from(child.significant && state != State::Down);
         }
         assert_eq!(self.order.last(), before, "{self:#?}");
         assert_eq!(self.counts(), counts, "{self:#?}");
         assert_eq!(self.significant, significant, "{self:#?}");
+        assert_eq!(self.backing_off, backing_off, "{self:#?}");
         for &i in &self.free {
             assert!(!known[i], "{i} is free twice, or known\n{self:#?}");
             known[i] = true;

@@ -83,21 +83,20 @@ pub(crate) struct Bounds<'a> {
 impl Bounds<'_> {
     /// Walks from the boot on; says how many states there are.
     pub(crate) fn walk<M: Walked>(&self, machine: M) -> usize {
-        let bounds = self;
         let world = World {
             machine,
             lives: Vec::new(),
             waits: Vec::new(),
             pending: Vec::new(),
             queued: 0,
-            calls_left: bounds.calls,
+            calls_left: self.calls,
         };
         // The states themselves would fill the memory.
         let hasher = BuildHasherDefault::<QuickHasher>::new();
         let mut seen = HashSet::new();
         let mut todo = Vec::new();
         let mut reached = Vec::new();
-        world.happens(Event::Boot, bounds, &mut reached);
+        world.happens(Event::Boot, self, &mut reached);
         loop {
             for mut world in reached.drain(..) {
                 world.simplify();
@@ -110,7 +109,7 @@ impl Bounds<'_> {
             };
             world.hears_late_words();
             for event in world.possible_events() {
-                world.clone().happens(event, bounds, &mut reached);
+                world.clone().happens(event, self, &mut reached);
             }
         }
         seen.len()

@@ -269,6 +269,21 @@ fn the_time_that_a_child_waits_is_not_counted() {
 }
 
 #[test]
+fn the_time_after_a_wait_was_cancelled_is_counted() {
+    failing(OneForOne, "permanent, permanent").play(&[
+        (
+            "exited 0 abnormal @1",
+            "child_terminated 0, restarting 0 left 2, wait 0 1s",
+        ),
+        ("call terminate 0 @1", "ok"),
+        (
+            "exited 1 abnormal @7",
+            "child_terminated 1, restarting 1 left 2, wait 1 1s",
+        ),
+    ]);
+}
+
+#[test]
 fn a_shutdown_does_not_wait() {
     failing(OneForAll, "permanent, permanent").play(&[
         (
