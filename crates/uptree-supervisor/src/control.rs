@@ -9,7 +9,7 @@ use std::{
 
 use uptree_core::{ChildType, Incarnation as Key, Status};
 
-use crate::{BoxError, ChildSpec, scope::Scope};
+use crate::{BoxError, ChildSpec, incarnation::Incarnation, scope::Scope};
 
 /// OTP's extra info.
 pub(crate) type Info = Box<dyn Any + Send + Sync>;
@@ -150,25 +150,27 @@ impl fmt::Debug for ChildRef {
 }
 
 /// A child in the answer to `which_children`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ChildInfo {
-    spec: ChildSpec,
-    child: ChildRef,
+    /// Its latest life: one pointer says everything, and nothing is copied for a list of many.
+    life: Arc<Incarnation>,
+    /// The number of its first.
+    first: u32,
     status: Status,
 }
 
 impl ChildInfo {
-    pub(crate) fn new(spec: ChildSpec, child: ChildRef, status: Status) -> Self {
+    pub(crate) fn new(life: Arc<Incarnation>, first: u32, status: Status) -> Self {
         Self {
-            spec,
-            child,
+            life,
+            first,
             status,
         }
     }
 
     /// Its id.
     pub fn id(&self) -> &str {
-        self.spec.id()
+        self.life.id()
     }
 
     /// Whether it runs. More is in a [`Snapshot`](crate::Snapshot), which asks nobody.
@@ -178,16 +180,27 @@ impl ChildInfo {
 
     /// Worker or supervisor.
     pub fn child_type(&self) -> ChildType {
-        self.spec.child_type()
+        self.spec().child_type()
     }
 
     /// What it is, and how it is supervised.
     pub fn spec(&self) -> &ChildSpec {
-        &self.spec
+        self.life.spec()
     }
 
     /// What to call it in other calls.
-    pub fn child(&self) -> &ChildRef {
-        &self.child
+    pub fn child(&self) -> ChildRef {
+        let Key { child, .. } = self.life.key();
+        let number = self.first;
+        ChildRef::new(self.life.scope(), Key { child, number })
+    }
+}
+
+impl fmt::Debug for ChildInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChildInfo")
+            .field("id", &self.id())
+            .field("status", &self.status)
+            .finish_non_exhaustive()
     }
 }

@@ -72,11 +72,11 @@ impl Machine {
         either!(self, machine => machine.counts())
     }
 
-    /// Every child that is known: of the ordered ones the newest first.
-    pub(crate) fn children(&self) -> Vec<(Index, Status)> {
+    /// Calls `f` with every child that is known: of the ordered ones with the newest first.
+    pub(crate) fn each_child(&self, f: impl FnMut((Index, Status))) {
         match self {
-            Self::Ordered(machine) => machine.newest_first().collect(),
-            Self::Dynamic(machine) => machine.children().collect(),
+            Self::Ordered(machine) => machine.newest_first().for_each(f),
+            Self::Dynamic(machine) => machine.children().for_each(f),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Borrow,
+    collections::HashMap,
     hash::{Hash, Hasher},
 };
 
@@ -180,16 +181,14 @@ impl Driver<'_> {
 
     fn which_children(&self, machine: &Machine) -> Vec<ChildInfo> {
         let entries = self.scope.entries();
-        let info = |(child, status): (Index, Status)| {
-            let (spec, number) = match &entries[child] {
-                Entry::Free => return None,
-                Entry::Listed(spec) => (spec, Key::first(child).number),
-                Entry::Started(life, first) => (life.spec(), *first),
-            };
-            let child = ChildRef::new(&self.scope, Key { child, number });
-            Some(ChildInfo::new(spec.clone(), child, status))
-        };
-        machine.children().into_iter().filter_map(info).collect()
+        let mut all = Vec::with_capacity(machine.counts().specs);
+        machine.each_child(|(child, status)| {
+            // Whoever is known was started: nobody is served before.
+            if let Entry::Started(life, first) = &entries[child] {
+                all.push(ChildInfo::new(life.clone(), *first, status));
+            }
+        });
+        all
     }
 
     /// As OTP's supervisor, an ordered one looks whether its children are alive; Elixir's does not.
@@ -205,12 +204,13 @@ impl Driver<'_> {
     fn find(&mut self, machine: &Machine, id: &str) -> Option<Index> {
         let ids = self.ids.get_or_insert_with(|| {
             let entries = self.scope.entries();
-            let known = machine.children().into_iter();
-            let named = known.filter_map(|(child, _)| {
-                let spec = entries[child].spec()?;
-                Some((ById(spec.clone()), child))
+            let mut ids = HashMap::default();
+            machine.each_child(|(child, _)| {
+                if let Some(spec) = entries[child].spec() {
+                    ids.insert(ById(spec.clone()), child);
+                }
             });
-            named.collect()
+            ids
         });
         ids.get(id).copied()
     }

@@ -310,7 +310,7 @@ async fn a_task_can_be_terminated_by_its_supervisor() {
     let task = tasks.async_nolink(alive.clone().stay(100 * SECOND, ()));
     alive.until(1).await;
     let known = tasks.which_children().await.expect("runs");
-    let child = known[0].child().clone();
+    let child = known[0].child();
     assert_eq!(known[0].id(), "task");
     tasks.terminate_child(&child).await.expect("is there");
     assert_eq!((task.await, alive.now()), (Err(TaskError::Stopped), 0));

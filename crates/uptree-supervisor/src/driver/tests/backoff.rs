@@ -347,7 +347,7 @@ async fn in_a_dynamic_supervisor_a_restart_that_waits_is_like_in_any_other() {
     story.clear();
     story.until("app/crew/it ready").await;
     let children = crew.which_children().await.expect("runs");
-    assert!(children.iter().any(|child| child.child() == it));
+    assert!(children.iter().any(|child| child.child() == *it));
     tree.stop(StopCause::Shutdown);
     tree.wait().await.expect("stops");
 }

@@ -41,7 +41,7 @@ async fn each_call_has_its_answers() {
         crew.which_children() => "twin Running, pair Running";
     }
     let listed = crew.which_children().await.expect("runs");
-    assert_eq!(listed[0].child(), &second);
+    assert_eq!(listed[0].child(), second);
     // Who takes the place is somebody else.
     let third = started(&crew, twin()).await;
     assert_ne!(third, first);
@@ -89,7 +89,7 @@ async fn a_child_that_is_starting_can_be_terminated() {
     let start = call!(story, crew.start_child(child));
     tokio::task::yield_now().await;
     let listed = crew.which_children().await.expect("runs");
-    let it = listed[0].child().clone();
+    let it = listed[0].child();
     sleep(SECOND).await;
     call!(story, crew.terminate_child(&it));
     start.await.expect("no panic");
@@ -257,7 +257,7 @@ async fn a_child_ref_names_the_child_through_its_restarts_and_no_longer() {
             .until(&format!("app/crew/it restarting, {left} left"))
             .await;
         let listed = crew.which_children().await.expect("runs");
-        assert_eq!(listed[0].child(), &it);
+        assert_eq!(listed[0].child(), it);
     }
     answers! {
         crew.terminate_child(&it) => "done";
@@ -305,7 +305,7 @@ async fn a_child_of_an_ordered_supervisor_is_named_through_restarts_too() {
     let mut tree = spawn(&story, app.clone());
     let child = async || {
         let listed = app.which_children().await.expect("runs");
-        listed[0].child().clone()
+        listed[0].child()
     };
     tree.ready().await.expect("boots");
     let first = child().await;
