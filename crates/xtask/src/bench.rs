@@ -1,14 +1,10 @@
 //! `cargo xtask bench`: the figures, from the workspace in `benches/`.
 
-<<<<<<< HEAD
-use std::process::Command;
-=======
-use std::{env, fs, path::Path, path::PathBuf, process::Command};
->>>>>>> fadc920f19f2c683a9e6472903854cf7e0ee5419
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::step::{cargo, step, target};
+use crate::step::{cargo, root, step, target};
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let target = target()?;
