@@ -211,6 +211,11 @@ impl DynamicSupervisor {
         self.ending.is_some()
     }
 
+    /// Whether the next step would go on with all children's start or stop.
+    pub fn is_sweeping(&self) -> bool {
+        self.sweep != Sweep::None
+    }
+
     // ------------------------------------------------------------------ calls
 
     /// Adds a child and starts it.

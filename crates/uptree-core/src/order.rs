@@ -31,10 +31,21 @@ impl Order {
         }
     }
 
-    pub(crate) fn with_capacity(capacity: usize) -> Self {
-        let mut order = Self::new();
-        order.links.reserve_exact(capacity);
-        order
+    /// The first `len` slots, in their order.
+    pub(crate) fn of(len: usize) -> Self {
+        let Some(last) = len.checked_sub(1).map(pack) else {
+            return Self::new();
+        };
+        let link = |slot: u32| Link {
+            // Of the first this is `NONE`.
+            before: slot.wrapping_sub(1),
+            after: if slot == last { NONE } else { slot + 1 },
+        };
+        Self {
+            links: (0..=last).map(link).collect(),
+            first: 0,
+            last,
+        }
     }
 
     pub(crate) fn first(&self) -> Option<Index> {
@@ -111,10 +122,13 @@ mod tests {
 
     #[test]
     fn slots_are_taken_out_anywhere_and_added_at_the_end() {
+        check(&Order::of(0), &[]);
+        check(&Order::of(1), &[0]);
         let mut order = Order::new();
         check(&order, &[]);
         (0..4).for_each(|slot| order.push(slot));
         check(&order, &[0, 1, 2, 3]);
+        assert_eq!(order, Order::of(4));
         order.remove(1);
         check(&order, &[0, 2, 3]);
         order.push(1);

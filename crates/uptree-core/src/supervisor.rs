@@ -156,20 +156,29 @@ pub struct Supervisor {
 /// a start that is slow to fail would never be one too many.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 struct Clock {
-    seen: Duration,
+    now: Duration,
+    /// For how long it has stood still before.
     stood_still: Duration,
+    /// Since when it stands still now.
+    stands_since: Option<Duration>,
 }
 
 impl Clock {
-    fn go_on(&mut self, now: Duration, busy: bool) {
-        if busy {
-            self.stood_still += now.saturating_sub(self.seen);
+    /// Stops it or lets it go on.
+    fn stand_still(&mut self, busy: bool) {
+        match self.stands_since {
+            None if busy => self.stands_since = Some(self.now),
+            Some(since) if !busy => {
+                self.stood_still += self.now.saturating_sub(since);
+                self.stands_since = None;
+            }
+            _ => {}
         }
-        self.seen = now;
     }
 
     fn time(self) -> Duration {
-        self.seen.saturating_sub(self.stood_still)
+        let seen = self.stands_since.unwrap_or(self.now);
+        seen.saturating_sub(self.stood_still)
     }
 }
 
@@ -180,17 +189,21 @@ impl Supervisor {
         intensity: Intensity,
         specs: impl IntoIterator<Item = Spec>,
     ) -> Self {
-        let specs = specs.into_iter();
-        let (least, _) = specs.size_hint();
-        let mut supervisor = Self {
+        let mut counts = Counts::default();
+        let child = |spec: Spec| {
+            counts.add(spec.child_type);
+            Child::new(spec, 0)
+        };
+        let children: Vec<_> = specs.into_iter().map(child).collect();
+        Self {
             strategy,
             intensity,
             auto_shutdown: AutoShutdown::Never,
-            children: Vec::with_capacity(least),
-            order: Order::with_capacity(least),
+            order: Order::of(children.len()),
+            children,
             first: 0,
             free: Vec::new(),
-            counts: Counts::default(),
+            counts,
             significant: 0,
             phase: Phase::Idle,
             in_flight: None,
@@ -200,11 +213,7 @@ impl Supervisor {
             backoffs: Backoffs::default(),
             backing_off: 0,
             clock: Clock::default(),
-        };
-        for spec in specs {
-            supervisor.add(spec);
         }
-        supervisor
     }
 
     /// Sets whether it ends with its significant children. Defaults to never.
@@ -242,8 +251,7 @@ impl Supervisor {
         now: Duration,
         out: &mut impl FnMut(Note),
     ) -> Option<Action> {
-        let busy = !matches!(self.phase, Phase::Idle) || self.backing_off > 0;
-        self.clock.go_on(now, busy);
+        self.clock.now = now;
         match event {
             Event::Boot => {
                 let (next, last) = (self.order.first(), self.order.last());
@@ -259,7 +267,10 @@ impl Supervisor {
             Event::Done => {}
             Event::Shutdown => self.end(Outcome::Shutdown),
         }
-        self.advance(out)
+        let action = self.advance(out);
+        let busy = !matches!(self.phase, Phase::Idle) || self.backing_off > 0;
+        self.clock.stand_still(busy);
+        action
     }
 
     /// Whether it has begun to go down for good, asked or not.
@@ -276,7 +287,7 @@ impl Supervisor {
         // A start that crossed with our request to stop is still being stopped.
         if self.is(it, State::Starting) {
             self.set(it.child, State::Running);
-            self.backoffs.up(it.child, self.clock.seen);
+            self.backoffs.up(it.child, self.clock.now);
         }
     }
 
@@ -513,7 +524,7 @@ impl Supervisor {
         };
         let child = failed;
         out(Note::Restarting { child, left });
-        let delay = self.backoffs.failed(failed, self.clock.seen);
+        let delay = self.backoffs.failed(failed, self.clock.now);
         if delay.is_zero() {
             self.stop_affected(failed, Then::Start(failed));
         } else {

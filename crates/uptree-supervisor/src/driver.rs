@@ -11,7 +11,7 @@ use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -84,6 +84,7 @@ pub(crate) async fn run(plan: Plan<'_>, cx: Starting) -> Result {
         lingering: VecDeque::new(),
         timer: None,
         waker: None,
+        read_all: false,
         asked: false,
         ending: false,
         stop: None,
@@ -121,6 +122,8 @@ struct Driver<'a> {
     timer: Option<Pin<Box<Sleep>>>,
     /// With whom the timer and the wish to stop are registered.
     waker: Option<Waker>,
+    /// In this poll everything that was reported has been read, and the next report wakes it.
+    read_all: bool,
     /// The core has been told that it is asked to stop.
     asked: bool,
     /// It has begun to end, asked or not.
@@ -160,8 +163,6 @@ impl Driver<'_> {
         loop {
             let mut action = self.step(&mut machine, event, &mut cx);
             while let Some(it) = action {
-                // An ordered machine waits for whomever it starts or stops.
-                let waits = self.ordered && matches!(it, Action::Start(_) | Action::Stop(_));
                 match it {
                     Action::Start(key) => self.start(key, None, None),
                     Action::Stop(key) => self.stop(key.child, self.cause(), None),
@@ -169,9 +170,9 @@ impl Driver<'_> {
                     Action::Serve => self.serve(&mut machine),
                     Action::Finish(outcome) => return self.finish(outcome),
                 }
-                action = match waits {
-                    true => None,
-                    false => self.step(&mut machine, Event::Done, &mut cx),
+                action = match machine.may_go_on(&it) {
+                    true => self.step(&mut machine, Event::Done, &mut cx),
+                    false => None,
                 };
             }
             event = self.next_event(asked.as_mut()).await;
@@ -393,16 +394,27 @@ impl Driver<'_> {
                 return Poll::Ready(Event::Shutdown);
             }
             // Many callers on other threads could keep it here for ever.
-            let turn = ready!(coop::poll_proceed(cx));
-            let event = match self.scope.inbox.poll(cx) {
-                Poll::Ready(report) => {
+            let Poll::Ready(turn) = coop::poll_proceed(cx) else {
+                self.read_all = false;
+                return Poll::Pending;
+            };
+            let report = match self.read_all {
+                true => Poll::Pending,
+                false => self.scope.inbox.poll(cx),
+            };
+            let event = match report {
+                Poll::Ready((report, last)) => {
+                    self.read_all = last;
                     turn.made_progress();
                     self.look_at_the_clock();
                     self.on_report(report)
                 }
                 Poll::Pending => {
                     drop(turn);
-                    ready!(self.poll_deadline(cx));
+                    if self.poll_deadline(cx).is_pending() {
+                        self.read_all = false;
+                        return Poll::Pending;
+                    }
                     self.look_at_the_clock();
                     self.on_deadline()
                 }

@@ -16,8 +16,10 @@ pub(crate) struct Flight {
     /// It gets less than its own time.
     pub(crate) shortened: bool,
     pub(crate) since: Instant,
-    /// The number of its deadline; `None`: for ever.
-    deadline: Option<u32>,
+    /// `None`: for ever.
+    deadline: Option<Instant>,
+    /// The number under which that deadline was noted, if it was; 0 if not.
+    noted: u32,
     /// Who called for its start.
     pub(crate) started: Option<Reply<Started>>,
     /// Who called for its end.
@@ -43,17 +45,18 @@ impl Flight {
             shortened: false,
             since,
             deadline: None,
+            noted: 0,
             started: None,
             ended: Vec::new(),
         }
     }
 
-    /// It has been neither asked to stop nor killed.
     /// Somebody is to be told when it is over.
     pub(crate) fn has_callers(&self) -> bool {
         self.started.is_some() || !self.ended.is_empty()
     }
 
+    /// It has been neither asked to stop nor killed.
     pub(crate) fn is_starting(&self) -> bool {
         self.stage == Stage::Starting
     }
@@ -76,29 +79,35 @@ pub(crate) struct Flights {
     fresh: Vec<Deadline>,
     /// Not after the first of those.
     next_fresh: Option<Instant>,
-    deadlines_ever: u32,
+    noted_ever: u32,
 }
 
 /// When a flight is out of time, and the number of that deadline: the same moment may come twice.
 type Deadline = (Instant, FlightId, u32);
 
+/// So many flights are looked through: the children of an ordered supervisor start and stop one
+/// at a time.
+const FEW: usize = 3;
 /// So many deadlines that mean nothing are always suffered.
 const SLACK: usize = 64;
 
 impl Flights {
     pub(crate) fn open(&mut self, flight: Flight) -> FlightId {
         let flight = Some(flight);
-        match self.free.pop() {
-            Some(id) => {
-                self.all[id.slot()] = flight;
-                id
-            }
-            None => {
-                self.all.push(flight);
-                let id = u32::try_from(self.all.len() - 1);
-                FlightId(id.expect("a supervisor has fewer than four billion children"))
+        if let Some(id) = self.free.pop() {
+            self.all[id.slot()] = flight;
+            return id;
+        }
+        self.all.push(flight);
+        let id = u32::try_from(self.all.len() - 1);
+        let id = FlightId(id.expect("a supervisor has fewer than four billion children"));
+        if self.all.len() == FEW + 1 {
+            // From here they are too many to look through.
+            for slot in 0..id.0 {
+                self.note(FlightId(slot));
             }
         }
+        id
     }
 
     pub(crate) fn get(&self, id: FlightId) -> Option<&Flight> {
@@ -121,11 +130,24 @@ impl Flights {
             return;
         };
         flight.stage = stage;
-        flight.deadline = None;
-        let Some(deadline) = deadline else { return };
-        self.deadlines_ever = self.deadlines_ever.wrapping_add(1);
-        flight.deadline = Some(self.deadlines_ever);
-        self.fresh.push((deadline, id, self.deadlines_ever));
+        flight.deadline = deadline;
+        flight.noted = 0;
+        if self.all.len() > FEW {
+            self.note(id);
+        }
+    }
+
+    /// Keeps in mind until when a flight is waited for.
+    fn note(&mut self, id: FlightId) {
+        let Some(flight) = self.all[id.slot()].as_mut() else {
+            return;
+        };
+        let Some(deadline) = flight.deadline else {
+            return;
+        };
+        self.noted_ever = self.noted_ever.checked_add(1).unwrap_or(1);
+        flight.noted = self.noted_ever;
+        self.fresh.push((deadline, id, self.noted_ever));
         if self.next_fresh.is_none_or(|next| deadline < next) {
             self.next_fresh = Some(deadline);
         }
@@ -134,18 +156,22 @@ impl Flights {
         }
     }
 
-    /// How much there is of flights, those that are over included, and of deadlines.
-    #[cfg(test)]
-    pub(crate) fn sizes(&self) -> (usize, usize) {
-        (self.all.len(), self.due.len() + self.fresh.len())
-    }
-
     /// When to look for one that is out of time: not after the first deadline.
     pub(crate) fn next_deadline(&mut self) -> Option<Instant> {
+        if self.all.len() <= FEW {
+            return self.first_of_few().map(|(deadline, _)| deadline);
+        }
         match (self.next_due(), self.next_fresh) {
             (Some(due), Some(fresh)) => Some(due.min(fresh)),
             (due, fresh) => due.or(fresh),
         }
+    }
+
+    fn first_of_few(&self) -> Option<(Instant, usize)> {
+        let deadline = |flight: &Option<Flight>| flight.as_ref()?.deadline;
+        let all = self.all.iter().enumerate();
+        all.filter_map(|(slot, flight)| Some((deadline(flight)?, slot)))
+            .min()
     }
 
     fn next_due(&mut self) -> Option<Instant> {
@@ -160,6 +186,14 @@ impl Flights {
 
     /// One that is out of time. It has no deadline from here.
     pub(crate) fn take_due(&mut self, now: Instant) -> Option<FlightId> {
+        if self.all.len() <= FEW {
+            let (deadline, slot) = self.first_of_few()?;
+            if deadline > now {
+                return None;
+            }
+            self.all[slot].as_mut()?.deadline = None;
+            return u32::try_from(slot).ok().map(FlightId);
+        }
         if self.next_fresh.is_some_and(|next| next <= now) {
             self.next_fresh = None;
             let meant = self
@@ -175,12 +209,18 @@ impl Flights {
         self.all[id.slot()].as_mut()?.deadline = None;
         Some(id)
     }
+
+    /// How much there is of flights, those that are over included, and of deadlines.
+    #[cfg(test)]
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        (self.all.len(), self.due.len() + self.fresh.len())
+    }
 }
 
 /// Whether this deadline is the flight's.
 fn is_meant(flights: &[Option<Flight>], (_, id, number): Deadline) -> bool {
     let flight = flights[id.slot()].as_ref();
-    flight.is_some_and(|flight| flight.deadline == Some(number))
+    flight.is_some_and(|flight| flight.noted == number && flight.deadline.is_some())
 }
 
 impl FlightId {
@@ -195,40 +235,46 @@ mod tests {
 
     use super::*;
 
+    /// Flights of which so many have no deadline.
+    fn beside(others: usize, now: Instant) -> Flights {
+        let mut flights = Flights::default();
+        for child in 0..others {
+            flights.open(Flight::new(child, now));
+        }
+        flights
+    }
+
     #[test]
     fn the_earliest_deadline_that_is_meant_comes_first() {
         let now = Instant::now();
         let at = |secs| now + Duration::from_secs(secs);
-        let mut flights = Flights::default();
-        let [a, b, c] = [0, 1, 2].map(|child| flights.open(Flight::new(child, now)));
-        flights.enter(a, Stage::Starting, Some(at(3)));
-        flights.enter(b, Stage::Starting, Some(at(1)));
-        flights.enter(c, Stage::Starting, Some(at(2)));
-        flights.enter(b, Stage::Asked, Some(at(4)));
-        flights.close(c);
-        assert_eq!(
-            flights.next_deadline(),
-            Some(at(1)),
-            "in vain: b has another"
-        );
-        assert_eq!(flights.take_due(at(2)), None);
-        assert_eq!(flights.next_deadline(), Some(at(3)));
-        assert_eq!(flights.take_due(at(3)), Some(a));
-        assert_eq!(flights.take_due(at(3)), None);
-        flights.enter(c, Stage::Asked, Some(at(4)));
-        flights.enter(b, Stage::Asked, None);
-        assert_eq!(
-            flights.take_due(at(9)),
-            None,
-            "one is closed, the other has all the time"
-        );
-        assert_eq!(flights.next_deadline(), None);
+        for others in [0, FEW - 2, FEW - 1, FEW, 100] {
+            let mut flights = beside(others, now);
+            let [a, b] = [0, 1].map(|child| flights.open(Flight::new(child, now)));
+            flights.enter(a, Stage::Starting, Some(at(3)));
+            flights.enter(b, Stage::Starting, Some(at(1)));
+            let c = flights.open(Flight::new(2, now));
+            flights.enter(c, Stage::Starting, Some(at(2)));
+            flights.enter(b, Stage::Asked, Some(at(4)));
+            flights.close(c);
+            // Maybe in vain: b has another one.
+            assert!(flights.next_deadline() <= Some(at(3)), "{others} others");
+            assert_eq!(flights.take_due(at(2)), None, "{others} others");
+            assert_eq!(flights.next_deadline(), Some(at(3)), "{others} others");
+            assert_eq!(flights.take_due(at(3)), Some(a), "{others} others");
+            assert_eq!(flights.take_due(at(3)), None, "{others} others");
+            flights.enter(c, Stage::Asked, Some(at(4)));
+            flights.enter(b, Stage::Asked, None);
+            // One is closed, the other has all the time.
+            assert_eq!(flights.take_due(at(9)), None, "{others} others");
+            assert_eq!(flights.next_deadline(), None, "{others} others");
+        }
     }
 
     #[test]
     fn deadlines_that_mean_nothing_do_not_pile_up() {
         let now = Instant::now();
-        let mut flights = Flights::default();
+        let mut flights = beside(FEW, now);
         for n in 0..10_000 {
             let id = flights.open(Flight::new(0, now));
             // Where time is paused, or its clock is coarse, many are the same.
@@ -236,7 +282,8 @@ mod tests {
             flights.enter(id, Stage::Starting, Some(deadline));
             flights.close(id);
         }
-        assert!(flights.fresh.len() <= SLACK + 2, "{}", flights.fresh.len());
-        assert_eq!(flights.all.len(), 1);
+        let most = SLACK + 2 * (FEW + 1);
+        assert!(flights.fresh.len() <= most, "{}", flights.fresh.len());
+        assert_eq!(flights.all.len(), FEW + 1);
     }
 }

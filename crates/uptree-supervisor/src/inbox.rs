@@ -52,17 +52,23 @@ impl Inbox {
         }
     }
 
-    /// The next report, in the order in which they were sent.
-    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Report> {
+    /// The next report, in the order in which they were sent, and whether it was the last: then
+    /// `cx` is woken by the next one, and there is nothing to look for before.
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<(Report, bool)> {
         let mut queue = self.queue();
-        if !queue.paused
-            && let Some(report) = queue.reports.pop_front()
-        {
-            queue.gone -= usize::from(matches!(report, Report::Gone { .. }));
-            return Poll::Ready(report);
+        let report = match queue.paused {
+            true => None,
+            false => queue.reports.pop_front(),
+        };
+        let last = queue.reports.is_empty();
+        if last || report.is_none() {
+            queue.receiver = Some(cx.waker().clone());
         }
-        queue.receiver = Some(cx.waker().clone());
-        Poll::Pending
+        let Some(report) = report else {
+            return Poll::Pending;
+        };
+        queue.gone -= usize::from(matches!(report, Report::Gone { .. }));
+        Poll::Ready((report, last))
     }
 
     /// How many children are gone without the receiver knowing it yet.

@@ -43,6 +43,15 @@ impl Machine {
         either!(self, machine => machine.is_ending())
     }
 
+    /// Whether there may be more to do once `action` has been done, or begun.
+    pub(crate) fn may_go_on(&self, action: &Action) -> bool {
+        match self {
+            // It waits for whomever it starts or stops.
+            Self::Ordered(_) => !matches!(action, Action::Start(_) | Action::Stop(_)),
+            Self::Dynamic(machine) => machine.is_sweeping(),
+        }
+    }
+
     pub(crate) fn set_backoff(&mut self, child: Index, backoff: Backoff) {
         either!(self, machine => machine.set_backoff(child, backoff));
     }

@@ -90,7 +90,8 @@ impl Tree {
     }
 
     async fn report(&self) -> Report {
-        poll_fn(|cx| self.root.scope().inbox.poll(cx)).await
+        let (report, _) = poll_fn(|cx| self.root.scope().inbox.poll(cx)).await;
+        report
     }
 
     /// Takes in anything but the first readiness.

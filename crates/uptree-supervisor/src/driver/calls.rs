@@ -79,6 +79,9 @@ impl Driver<'_> {
             }
             Some(Call::Stop(..)) | None => {}
         }
+        self.forget();
+        #[cfg(test)]
+        super::tests::weigh(self);
     }
 
     fn start_child(&mut self, machine: &mut Machine, spec: ChildSpec, caller: Reply<Started>) {
