@@ -46,6 +46,7 @@ pub(super) enum Kind {
     Worker(Vec<Life>),
     Supervisor(Settings, Restarts, Vec<Node>),
     Dynamic(Settings, Option<u8>),
+    Parallel(Settings, Vec<Node>),
 }
 
 #[derive(Clone, Debug)]
@@ -154,9 +155,12 @@ fn supervisor(children: impl Strategy<Value = Vec<Node>> + 'static) -> BoxedStra
         Just(Restarts::OneForAll),
         Just(Restarts::RestForOne),
     ];
+    let restarts = option::weighted(0.8, restarts);
     let parts = (settings(), restarts, children);
-    let kind =
-        parts.prop_map(|(all, restarts, children)| Kind::Supervisor(all, restarts, children));
+    let kind = parts.prop_map(|(settings, restarts, children)| match restarts {
+        Some(restarts) => Kind::Supervisor(settings, restarts, children),
+        None => Kind::Parallel(settings, children),
+    });
     kind.boxed()
 }
 

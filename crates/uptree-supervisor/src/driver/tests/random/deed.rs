@@ -66,8 +66,12 @@ async fn call(deed: &Deed, world: &World, stopper: &Stopper) -> String {
     let answer = match &handle.supervisor {
         Either::Ordered(_) => ordered(deed, world, &handle).await,
         Either::Dynamic(_) => dynamic(deed, world, &handle).await,
+        Either::Together(group) => match deed {
+            Deed::Which(_) => group.which_children().await.line(),
+            _ => group.count_children().await.line(),
+        },
     };
-    format!("{} of {}", answer, handle.path)
+    format!("{} of {}", answer, handle.place.path)
 }
 
 async fn ordered(deed: &Deed, world: &World, handle: &Handle) -> String {
@@ -77,8 +81,8 @@ async fn ordered(deed: &Deed, world: &World, handle: &Handle) -> String {
     let id = |child| world.child_of(handle, child);
     match *deed {
         Deed::Start(_, ref node) => {
-            let child = world.build(node, Some(handle));
-            world.may_start(handle, child.id());
+            let child = world.build(node, Some(&handle.place));
+            world.may_start(&handle.place, child.id());
             format!(
                 "start {}: {}",
                 child.id().to_owned(),
@@ -94,7 +98,7 @@ async fn ordered(deed: &Deed, world: &World, handle: &Handle) -> String {
         }
         Deed::Restart(_, child) => {
             let id = id(child);
-            world.may_start(handle, &id);
+            world.may_start(&handle.place, &id);
             format!(
                 "restart {id}: {}",
                 supervisor.restart_child(&id).await.line()
@@ -122,15 +126,15 @@ async fn dynamic(deed: &Deed, world: &World, handle: &Handle) -> String {
     };
     match *deed {
         Deed::Start(_, ref node) => {
-            let child = world.build(node, Some(handle));
+            let child = world.build(node, Some(&handle.place));
             let started = crew.start_child(child.clone()).await;
             let known = started.as_ref().ok().and_then(Started::child);
             if let Some(it) = known {
-                world.keep_ref(handle, it.clone());
+                world.keep_ref(&handle.place, it.clone());
             }
             format!("start {}: {}", child.id(), started.line())
         }
-        Deed::Terminate(_, child) => match world.ref_of(handle, child) {
+        Deed::Terminate(_, child) => match world.ref_of(&handle.place, child) {
             Some(it) => format!(
                 "terminate {it:?}: {}",
                 crew.terminate_child(&it).await.line()
@@ -140,7 +144,7 @@ async fn dynamic(deed: &Deed, world: &World, handle: &Handle) -> String {
         Deed::Restart(..) | Deed::Delete(..) | Deed::Spec(..) | Deed::Which(_) => {
             let children = crew.which_children().await;
             for it in children.iter().flatten() {
-                world.keep_ref(handle, it.child().clone());
+                world.keep_ref(&handle.place, it.child().clone());
             }
             children.line()
         }

@@ -51,6 +51,7 @@ fn show(node: &Node, depth: usize, f: &mut Formatter<'_>) -> Result {
     match kind {
         Kind::Worker(_) => write!(f, "Worker")?,
         Kind::Supervisor(settings, restarts, _) => write!(f, "{restarts:?} {settings:?}")?,
+        Kind::Parallel(settings, _) => write!(f, "Parallel {settings:?}")?,
         Kind::Dynamic(settings, max) => write!(f, "Dynamic max {max:?} {settings:?}")?,
     }
     write!(f, ": {restart:?} {shutdown:?}")?;
@@ -71,7 +72,7 @@ fn show(node: &Node, depth: usize, f: &mut Formatter<'_>) -> Result {
         Kind::Worker(lives) => lives
             .iter()
             .try_for_each(|life| show_life(life, &indent, f)),
-        Kind::Supervisor(_, _, children) => {
+        Kind::Supervisor(_, _, children) | Kind::Parallel(_, children) => {
             let mut children = children.iter();
             children.try_for_each(|child| show(child, depth + 1, f))
         }

@@ -16,21 +16,28 @@ use super::{
 };
 use crate::{
     AutoShutdown, Backoff, ChildRef, ChildSpec, ControlError, DynamicSupervisor, IntoChild,
-    Restart, Shutdown, Supervisor,
+    Parallel, Restart, Shutdown, Supervisor,
 };
 
 /// A handle to one of the supervisors of the case.
 #[derive(Clone)]
 pub(super) struct Handle {
-    pub(super) path: String,
-    pub(super) auto_shutdown: AutoShutdown,
+    pub(super) place: Place,
     pub(super) supervisor: Either,
+}
+
+/// Where children of a supervisor are.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) path: String,
+    auto_shutdown: AutoShutdown,
 }
 
 #[derive(Clone)]
 pub(super) enum Either {
     Ordered(Supervisor),
     Dynamic(DynamicSupervisor),
+    Together(Parallel),
 }
 
 #[derive(Clone)]
@@ -124,11 +131,12 @@ impl World {
     // ------------------------------------------------------------------ what is there
 
     /// Makes the child of a node, below the supervisor of `above`.
-    pub(super) fn build(&self, node: &Node, above: Option<&Handle>) -> ChildSpec {
+    pub(super) fn build(&self, node: &Node, above: Option<&Place>) -> ChildSpec {
         let letter = match node.kind {
             Kind::Worker(_) => 'w',
             Kind::Supervisor(..) => 's',
             Kind::Dynamic(..) => 'd',
+            Kind::Parallel(..) => 'p',
         };
         let (id, path) = {
             let mut state = self.state();
@@ -146,8 +154,28 @@ impl World {
         let child = match &node.kind {
             Kind::Worker(lives) => self.worker(id, &path, node, lives),
             Kind::Supervisor(settings, restarts, children) => {
-                let supervisor = self.supervisor(id, path, settings, children);
-                supervisor.strategy(*restarts).into_child()
+                let members = self.members(&path, settings.auto_shutdown, true, children);
+                let mut supervisor = Supervisor::new(id)
+                    .strategy(*restarts)
+                    .intensity(settings.intensity.0.into(), millis(settings.intensity.1))
+                    .auto_shutdown(settings.auto_shutdown)
+                    .children(members);
+                if let Some(backoff) = settings.backoff {
+                    supervisor = supervisor.backoff(spaced(backoff));
+                }
+                self.add_handle(path, settings, Either::Ordered(supervisor.clone()));
+                supervisor.into_child()
+            }
+            Kind::Parallel(settings, children) => {
+                let members = self.members(&path, AutoShutdown::Never, false, children);
+                let mut group = Parallel::new(id)
+                    .intensity(settings.intensity.0.into(), millis(settings.intensity.1))
+                    .children(members);
+                if let Some(backoff) = settings.backoff {
+                    group = group.backoff(spaced(backoff));
+                }
+                self.add_handle(path, settings, Either::Together(group.clone()));
+                group.into_child()
             }
             Kind::Dynamic(settings, max_children) => {
                 let mut crew = DynamicSupervisor::new(id)
@@ -159,7 +187,8 @@ impl World {
                 if let Some(max_children) = max_children {
                     crew = crew.max_children((*max_children).into());
                 }
-                self.add_handle(path, settings, Either::Dynamic(crew.clone()), Vec::new());
+                _ = self.members(&path, settings.auto_shutdown, false, &[]);
+                self.add_handle(path, settings, Either::Dynamic(crew.clone()));
                 crew.into_child()
             }
         };
@@ -187,53 +216,33 @@ impl World {
         actor.shutdown(shutdown).cancel_grace(millis(grace))
     }
 
-    fn supervisor(
+    /// Makes those whom a supervisor begins with.
+    fn members(
         &self,
-        id: String,
-        path: String,
-        settings: &Settings,
+        path: &str,
+        auto_shutdown: AutoShutdown,
+        ordered: bool,
         children: &[Node],
-    ) -> Supervisor {
-        let mut supervisor = Supervisor::new(id)
-            .intensity(settings.intensity.0.into(), millis(settings.intensity.1))
-            .auto_shutdown(settings.auto_shutdown);
-        if let Some(backoff) = settings.backoff {
-            supervisor = supervisor.backoff(spaced(backoff));
-        }
-        let known = Known::Supervisor {
-            ordered: true,
-            children: Vec::new(),
-        };
-        self.state().known.insert(path.clone(), known);
-        let above = Handle {
-            path: path.clone(),
-            auto_shutdown: settings.auto_shutdown,
-            supervisor: Either::Ordered(supervisor.clone()),
-        };
-        let built = children.iter().map(|child| self.build(child, Some(&above)));
-        let supervisor = supervisor.children(built.collect::<Vec<_>>());
-        let listed = match self.state().known.get(&path) {
-            Some(Known::Supervisor { children, .. }) => children.clone(),
-            _ => Vec::new(),
-        };
-        self.add_handle(path, settings, Either::Ordered(supervisor.clone()), listed);
-        supervisor
-    }
-
-    fn add_handle(
-        &self,
-        path: String,
-        settings: &Settings,
-        supervisor: Either,
-        listed: Vec<String>,
-    ) {
-        let mut state = self.state();
-        let ordered = matches!(supervisor, Either::Ordered(_));
+    ) -> Vec<ChildSpec> {
         let known = Known::Supervisor {
             ordered,
-            children: listed.clone(),
+            children: Vec::new(),
         };
-        state.known.insert(path.clone(), known);
+        self.state().known.insert(path.to_owned(), known);
+        let place = Place {
+            path: path.to_owned(),
+            auto_shutdown,
+        };
+        let members = children.iter().map(|child| self.build(child, Some(&place)));
+        members.collect()
+    }
+
+    fn add_handle(&self, path: String, settings: &Settings, supervisor: Either) {
+        let mut state = self.state();
+        let (ordered, listed) = match state.known.get(&path) {
+            Some(Known::Supervisor { ordered, children }) => (*ordered, children.clone()),
+            _ => (false, Vec::new()),
+        };
         let watched = Watched {
             ordered,
             listed,
@@ -241,11 +250,12 @@ impl World {
             ..Watched::default()
         };
         state.supervisors.insert(path.clone(), watched);
-        state.handles.push(Handle {
+        let auto_shutdown = settings.auto_shutdown;
+        let place = Place {
             path,
-            auto_shutdown: settings.auto_shutdown,
-            supervisor,
-        });
+            auto_shutdown,
+        };
+        state.handles.push(Handle { place, supervisor });
     }
 
     /// One of the supervisors.
@@ -257,7 +267,7 @@ impl World {
     /// The id of a child of `handle` that may be there.
     pub(super) fn child_of(&self, handle: &Handle, which: u8) -> String {
         let state = self.state();
-        let known = match state.known.get(&handle.path) {
+        let known = match state.known.get(&handle.place.path) {
             Some(Known::Supervisor { children, .. }) if !children.is_empty() => children,
             _ => return "nobody".into(),
         };
@@ -266,12 +276,12 @@ impl World {
     }
 
     /// A call may start this one, whatever its turn.
-    pub(super) fn may_start(&self, above: &Handle, id: &str) {
+    pub(super) fn may_start(&self, above: &Place, id: &str) {
         let path = format!("{}/{id}", above.path);
         self.state().called.insert(path);
     }
 
-    pub(super) fn keep_ref(&self, above: &Handle, child: ChildRef) {
+    pub(super) fn keep_ref(&self, above: &Place, child: ChildRef) {
         let mut state = self.state();
         state
             .refs
@@ -280,7 +290,7 @@ impl World {
             .push(child);
     }
 
-    pub(super) fn ref_of(&self, above: &Handle, which: u8) -> Option<ChildRef> {
+    pub(super) fn ref_of(&self, above: &Place, which: u8) -> Option<ChildRef> {
         let state = self.state();
         let refs = state.refs.get(&above.path)?;
         Some(refs[usize::from(which) % refs.len()].clone())
@@ -336,9 +346,10 @@ impl World {
             let answer = match &handle.supervisor {
                 Either::Ordered(supervisor) => supervisor.count_children().await,
                 Either::Dynamic(crew) => crew.count_children().await,
+                Either::Together(group) => group.count_children().await,
             };
             if !matches!(answer, Err(ControlError::NoProc)) {
-                self.wrong(&format!("{} answers {answer:?}", handle.path));
+                self.wrong(&format!("{} answers {answer:?}", handle.place.path));
             }
         }
     }
@@ -367,6 +378,7 @@ impl World {
             (Either::Ordered(it), 1) => _ = it.which_children().await,
             (Either::Ordered(it), _) => _ = it.count_children().await,
             (Either::Dynamic(it), _) => _ = it.count_children().await,
+            (Either::Together(it), _) => _ = it.count_children().await,
         }
     }
 }
@@ -411,7 +423,7 @@ fn spaced((initial, max): (u8, u8)) -> Backoff {
 }
 
 /// A child as its node has it supervised.
-fn supervised(child: ChildSpec, node: &Node, above: Option<&Handle>) -> ChildSpec {
+fn supervised(child: ChildSpec, node: &Node, above: Option<&Place>) -> ChildSpec {
     let mut child = child.restart(node.restart);
     let heeded = above.is_some_and(|above| above.auto_shutdown != AutoShutdown::Never);
     if node.significant && heeded && node.restart != Restart::Permanent {
