@@ -17,8 +17,6 @@ pub(super) struct Watched {
     /// Its children in start order, as far as they are known.
     pub(super) order: Vec<String>,
     pub(super) phases: HashMap<String, Phase>,
-    /// It has started a child; before that it does not look whether it is to stop.
-    pub(super) begun: bool,
     pub(super) ending: Option<Instant>,
     pub(super) last_started: Option<usize>,
 }
@@ -47,7 +45,6 @@ impl State {
             watched.order = watched.listed.clone();
             watched.phases.clear();
             watched.ending = None;
-            watched.begun = false;
             watched.last_started = None;
         }
         let Some(above) = parent(path) else { return };
@@ -55,7 +52,7 @@ impl State {
         let called = self.called.contains(path);
         let mut wrong = Vec::new();
         if let Some(watched) = self.supervisors.get_mut(above) {
-            if std::mem::replace(&mut watched.begun, true) && watched.ending.is_some() {
+            if watched.ending.is_some() {
                 wrong.push(format!("{path} starts while {above} ends"));
             }
             if let Some(busy) = busy {
