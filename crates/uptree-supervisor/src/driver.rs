@@ -49,6 +49,10 @@ pub(crate) struct Plan<'a> {
 
 /// Runs the children of a supervisor until it is asked to stop, gives up or cannot go on.
 pub(crate) async fn run(plan: Plan<'_>, cx: Starting) -> Result {
+    // Asked before it has begun, it need not begin.
+    if cx.is_cancelled() {
+        return Ok(());
+    }
     if let Some(fault) = plan.fault {
         return Err(fault.into());
     }

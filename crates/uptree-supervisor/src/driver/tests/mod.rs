@@ -27,6 +27,7 @@ mod ends;
 mod flat;
 mod kill;
 mod nested;
+mod random;
 mod restart;
 mod start;
 mod stop;

@@ -209,3 +209,20 @@ async fn tasks_of_an_incarnation_end_with_it_before_it_counts_as_gone() {
         "0 app/parent stopped: shutdown",
     ]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_tree_that_is_stopped_before_it_has_begun_starts_nobody() {
+    let list = Supervisor::new("app").children(steadies(&["a", "b"]));
+    let together = crate::Parallel::new("app").children(steadies(&["a", "b"]));
+    for root in [list.into_child(), together.into_child()] {
+        let story = Story::new();
+        let options = TreeOptions {
+            observer: Arc::new(story.clone()),
+            ..TreeOptions::default()
+        };
+        let mut tree = Tree::spawn(root, options);
+        tree.stop(StopCause::Shutdown);
+        tree.ready().await.expect("a stop is not a failure");
+        story.is(&["0 app starting"]);
+    }
+}
