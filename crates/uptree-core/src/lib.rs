@@ -2,9 +2,10 @@
 //!
 //! [`Supervisor`], whose children are ordered, and [`DynamicSupervisor`], whose children are not,
 //! are told what happened and when ([`Event`]) and answer with at most one thing to do next
-//! ([`Action`]). Whoever owns the tasks does that thing and reports back with the next event. This
-//! crate knows neither what a child is nor how it is stopped: a child is a slot, and an exit is one
-//! of five kinds.
+//! ([`Action`]). Whoever owns the tasks does that thing and reports back with the next event;
+//! [`Event::Done`] asks whether there is more to do at once. When a call has its turn
+//! ([`Action::Serve`]) it is served by the machine's own methods. This crate knows neither what a
+//! child is nor how it is stopped: a child is a slot, and an exit is one of five kinds.
 //!
 //! # Examples
 //!

@@ -28,7 +28,7 @@ impl Default for Shutdown {
     }
 }
 
-/// Whether a child is a worker or a supervisor; it decides nothing, it is shown.
+/// Whether a child is a worker or a supervisor; it decides nothing, it is shown and counted.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum ChildType {
     /// It does work of its own.

@@ -108,6 +108,10 @@ impl DynamicSupervisor {
 
     /// Allows `max_restarts` within any `max_seconds`, of all children together. Defaults to 3 in
     /// 5 s.
+    ///
+    /// It counts in plain time: in a [`Supervisor`](crate::Supervisor) that stands still while a
+    /// child starts, stops or waits, but here the others go on meanwhile. So restarts that are slow
+    /// or far apart are never too many.
     pub fn intensity(mut self, max_restarts: usize, max_seconds: Duration) -> Self {
         self.intensity = Intensity::new(max_restarts, max_seconds);
         self

@@ -113,7 +113,8 @@ impl Parallel {
     }
 
     /// Allows `max_restarts` within any `max_seconds`, of all members together. Defaults to 3 in
-    /// 5 s.
+    /// 5 s, in plain time, as in a
+    /// [`DynamicSupervisor`](crate::DynamicSupervisor::intensity).
     pub fn intensity(self, max_restarts: usize, max_seconds: Duration) -> Self {
         Self(self.0.intensity(max_restarts, max_seconds))
     }
