@@ -10,7 +10,8 @@ use std::time::Duration;
 /// who has no limit gets all that is left.
 pub(crate) fn share(limit: Duration, needed: Option<Duration>, left: Duration) -> Duration {
     match needed {
-        Some(needed) if needed <= left => limit,
+        // Whoever was added since that was summed up has to do with what is left.
+        Some(needed) if needed <= left => limit.min(left),
         Some(needed) => limit.min(left.mul_f64(limit.div_duration_f64(needed).min(1.0))),
         None => limit.min(left),
     }
@@ -35,6 +36,7 @@ mod tests {
             (5, None, 20, 5.0),
             (5, None, 2, 2.0),
             (0, Some(0), 0, 0.0),
+            (5, Some(0), 2, 2.0),
         ] {
             let found = share(limit, needed, left);
             assert!(

@@ -207,3 +207,33 @@ async fn a_dynamic_supervisor_without_a_maximum_gets_what_is_left() {
     let kills = kills(app.clone(), added, 20 * SECOND).await;
     assert_eq!(kills, ["20 app/crew/b killing", "20 app/a killing"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_child_added_while_the_tree_stops_does_not_outlast_the_budget() {
+    let story = Story::new();
+    let inner = Supervisor::new("inner");
+    let app = Supervisor::new("app")
+        .child(inner.clone())
+        .child(worker("last", (), deaf).shutdown(Shutdown::Timeout(2 * SECOND)));
+    let mut tree = spawn(&story, app);
+    tree.ready().await.expect("boots");
+    story.clear();
+    tree.stopper().limit(5 * SECOND);
+    tree.stop(StopCause::Shutdown);
+    sleep(SECOND).await;
+    let endless = worker("added", (), deaf).shutdown(Shutdown::Infinity);
+    inner.start_child(endless).await.expect("starts");
+    tree.wait().await.expect("stops");
+    story.is(&[
+        "0 app/last stopping: Shutdown",
+        "1 app/inner/added starting",
+        "1 app/inner/added ready",
+        "2 app/last killing",
+        "2 app/last shutdown error: killed",
+        "2 app/inner stopping: Shutdown",
+        "2 app/inner/added stopping: Shutdown",
+        "5 app/inner/added killing",
+        "5 app/inner/added shutdown error: killed",
+        "5 app/inner stopped: shutdown",
+    ]);
+}
