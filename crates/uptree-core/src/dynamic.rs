@@ -4,7 +4,7 @@
 //! middle of and nothing has to wait for its turn. The semantics are those of Elixir's
 //! `DynamicSupervisor`, but for that.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     Action, AutoShutdown, Backoff, ChildType, Counts, Event, Exit, Incarnation, Index, Intensity,
@@ -104,7 +104,21 @@ pub struct DynamicSupervisor {
     sweep: Sweep,
     ending: Option<Outcome>,
     backoffs: Backoffs,
+    /// Of those children that failed.
+    rows: BTreeMap<Index, Row>,
     now: Duration,
+}
+
+/// How often one child was restarted without having run for longer than the window since.
+///
+/// In an ordered supervisor the clock of the window stands still while a child starts: otherwise
+/// starts that are slow to fail would never be too many. Here the others go on meanwhile, and time
+/// with them; so slow ones are counted for each child, where they come one after the other.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+struct Row {
+    restarts: usize,
+    /// Since when it runs; `None` while it does not.
+    up_since: Option<Duration>,
 }
 
 impl DynamicSupervisor {
@@ -126,6 +140,7 @@ impl DynamicSupervisor {
             sweep: Sweep::None,
             ending: None,
             backoffs: Backoffs::default(),
+            rows: BTreeMap::new(),
             now: Duration::ZERO,
         };
         for spec in specs {
@@ -284,6 +299,9 @@ impl DynamicSupervisor {
             self.booting -= usize::from(why == Why::Boot);
             self.set(it.child, State::Running);
             self.backoffs.up(it.child, self.now);
+            if let Some(row) = self.rows.get_mut(&it.child) {
+                row.up_since = Some(self.now);
+            }
         }
     }
 
@@ -411,7 +429,9 @@ impl DynamicSupervisor {
 
     /// Counts a restart, and begins it, now or later, or gives up.
     fn restart(&mut self, i: Index, out: &mut impl FnMut(Note)) -> Option<Action> {
-        let Some(left) = self.intensity.count(self.now) else {
+        let allowed = self.is_allowed_in_a_row(i);
+        let left = allowed.then(|| self.intensity.count(self.now)).flatten();
+        let Some(left) = left else {
             out(Note::MaxIntensity(i));
             self.set(i, State::Failed);
             self.end(Outcome::MaxIntensity(i));
@@ -424,6 +444,18 @@ impl DynamicSupervisor {
         }
         self.set(i, State::BackingOff);
         Some(Action::Wait(self.incarnation(i), delay))
+    }
+
+    /// Counts a restart of one child among those without a long run between them.
+    fn is_allowed_in_a_row(&mut self, i: Index) -> bool {
+        let row = self.rows.entry(i).or_default();
+        let run = row.up_since.take();
+        let run = run.map(|since| self.now.saturating_sub(since));
+        if run.is_some_and(|run| run > self.intensity.max_seconds()) {
+            row.restarts = 0;
+        }
+        row.restarts += 1;
+        row.restarts <= self.intensity.max_restarts()
     }
 
     fn start_again(&mut self, i: Index) -> Action {
@@ -532,6 +564,7 @@ impl DynamicSupervisor {
         self.counts.remove(child.kind);
         self.free.push(i);
         self.backoffs.forget(i);
+        self.rows.remove(&i);
         out(Note::Forgotten(i));
     }
 

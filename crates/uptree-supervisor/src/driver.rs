@@ -79,7 +79,6 @@ pub(crate) async fn run(plan: Plan<'_>, cx: Starting) -> Result {
         scope,
         intensity: plan.intensity,
         max_shutdown: plan.max_shutdown,
-        ordered,
         slots: plan.children.iter().map(|_| Slot::default()).collect(),
         flights: Flights::default(),
         calls: VecDeque::new(),
@@ -107,8 +106,6 @@ struct Driver<'a> {
     scope: Arc<Scope>,
     intensity: &'a Intensity,
     max_shutdown: Duration,
-    /// Its children stop one after the other.
-    ordered: bool,
     /// When what is dealt with now was noticed: read once for each event.
     now: Instant,
     /// The same, counted from when the tree began.
@@ -310,7 +307,7 @@ impl Driver<'_> {
             let mut sum = Some(Duration::ZERO);
             for (slot, entry) in entries {
                 sum = sum.zip(entry.time_to_stop()).and_then(|(sum, own)| {
-                    if self.ordered {
+                    if self.scope.ordered {
                         sum.checked_add(own)
                     } else {
                         Some(sum.max(own))
@@ -318,7 +315,7 @@ impl Driver<'_> {
                 });
                 sums[slot] = sum;
             }
-            if !self.ordered {
+            if !self.scope.ordered {
                 sums.fill(sum);
             }
             sums

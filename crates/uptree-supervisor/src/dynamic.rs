@@ -110,8 +110,9 @@ impl DynamicSupervisor {
     /// 5 s.
     ///
     /// It counts in plain time: in a [`Supervisor`](crate::Supervisor) that stands still while a
-    /// child starts, stops or waits, but here the others go on meanwhile. So restarts that are slow
-    /// or far apart are never too many.
+    /// child starts, stops or waits, but here the others go on meanwhile. So that slow starts do
+    /// not defeat the limit, more than `max_restarts` restarts of one child are too many as well
+    /// unless it has run for longer than `max_seconds` between two of them.
     pub fn intensity(mut self, max_restarts: usize, max_seconds: Duration) -> Self {
         self.intensity = Intensity::new(max_restarts, max_seconds);
         self

@@ -227,7 +227,15 @@ impl Incarnation {
 
     /// It and what is below it, as they are now.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let (state, since) = unpacked(self.state.load(Ordering::Acquire));
+        let (mut state, since) = unpacked(self.state.load(Ordering::Acquire));
+        let runs = matches!(
+            state,
+            ChildState::Starting | ChildState::Running | ChildState::Stopping
+        );
+        if runs && self.has(RELEASED) {
+            // It is gone, and nobody has looked yet.
+            state = ChildState::Down;
+        }
         let age = self.scope.now().saturating_sub(since);
         let children = self.below().map_or_else(
             || {

@@ -121,7 +121,7 @@ impl Driver<'_> {
         if !fits(spec) {
             return Some(ControlError::BadCombination);
         }
-        if !self.ordered {
+        if !self.scope.ordered {
             return None;
         }
         let known = self.find(machine, spec.id())?;
@@ -197,7 +197,7 @@ impl Driver<'_> {
     /// As OTP's supervisor, an ordered one looks whether its children are alive; Elixir's does not.
     fn counts(&self, machine: &Machine) -> Counts {
         let mut counts = machine.counts();
-        if self.ordered {
+        if self.scope.ordered {
             counts.active = counts.active.saturating_sub(self.scope.inbox.gone());
         }
         counts

@@ -170,3 +170,48 @@ fn a_word_that_makes_no_sense_counts_for_nothing() {
         ("retry 0", "restarting 0 left 7, start 0"),
     ]);
 }
+
+#[test]
+fn slow_restarts_of_one_child_are_too_many_in_a_row() {
+    let script: [(&str, &str); 4] = [
+        (
+            "exited 0 abnormal @10",
+            "child_terminated 0, restarting 0 left 0, start 0",
+        ),
+        ("exited 0 abnormal @20", "start_error 0, wait 0 0ns"),
+        ("retry 0 @20", "max_intensity 0, stop 1"),
+        (
+            "exited 1 shutdown @20",
+            "forgotten 1, finish MaxIntensity(0)",
+        ),
+    ];
+    booted(supervisor("permanent, permanent")).play(&script);
+    // Its start succeeds, and it fails soon after.
+    booted(supervisor("permanent")).play(&[
+        script[0],
+        ("started 0 @20", "-"),
+        (
+            "exited 0 abnormal @25",
+            "child_terminated 0, max_intensity 0, finish MaxIntensity(0)",
+        ),
+    ]);
+}
+
+#[test]
+fn slow_restarts_of_many_children_or_with_long_runs_between_are_not_too_many() {
+    booted(supervisor("permanent, permanent")).play(&[
+        (
+            "exited 0 abnormal @10",
+            "child_terminated 0, restarting 0 left 0, start 0",
+        ),
+        (
+            "exited 1 abnormal @16",
+            "child_terminated 1, restarting 1 left 0, start 1",
+        ),
+        ("started 0 @20", "-"),
+        (
+            "exited 0 abnormal @26",
+            "child_terminated 0, restarting 0 left 0, start 0",
+        ),
+    ]);
+}
