@@ -276,6 +276,14 @@ impl Driver<'_> {
             }
             None => own,
         };
+        // Also where a supervisor goes on meanwhile, as its own turn to stop has not come.
+        let given = match self.own.tree().stop_by.get() {
+            Some(&end) => {
+                let left = end.saturating_duration_since(self.now);
+                Some(given.map_or(left, |given| given.min(left)))
+            }
+            None => given,
+        };
         let deadline = given.and_then(|given| self.now.checked_add(given));
         // By more than what passes between the stop's beginning and this child's turn.
         let shortened = own

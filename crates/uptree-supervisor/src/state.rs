@@ -1,6 +1,10 @@
 //! What the incarnations of one tree share.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +51,8 @@ pub(crate) struct TreeState {
     pub(crate) abort_grace: Duration,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) hurry: CancellationToken,
+    /// When the stop of the whole tree is to be over, if that was said.
+    pub(crate) stop_by: OnceLock<Instant>,
 }
 
 impl TreeState {
@@ -57,6 +63,7 @@ impl TreeState {
             abort_grace: options.abort_grace,
             observer: options.observer,
             hurry: CancellationToken::new(),
+            stop_by: OnceLock::new(),
         })
     }
 }

@@ -147,6 +147,7 @@ impl Stopper {
     /// counts.
     pub fn limit(&self, budget: Duration) {
         if let Some(deadline) = Instant::now().checked_add(budget) {
+            _ = self.root.tree().stop_by.set(deadline);
             self.root.limit_stop_budget(deadline);
         }
     }

@@ -237,3 +237,22 @@ async fn a_child_added_while_the_tree_stops_does_not_outlast_the_budget() {
         "5 app/inner stopped: shutdown",
     ]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_supervisor_does_before_its_turn_to_stop_does_not_outlast_the_budget() {
+    let story = Story::new();
+    let inner =
+        Supervisor::new("inner").child(worker("endless", (), deaf).shutdown(Shutdown::Infinity));
+    let app = Supervisor::new("app")
+        .child(inner.clone())
+        .child(worker("last", (), deaf).shutdown(Shutdown::Timeout(4 * SECOND)));
+    let mut tree = spawn(&story, app);
+    tree.ready().await.expect("boots");
+    tree.stopper().limit(10 * SECOND);
+    tree.stop(StopCause::Shutdown);
+    story.until("app/last stopping: Shutdown").await;
+    let (terminated, stopped) = tokio::join!(inner.terminate_child("endless"), tree.wait());
+    terminated.expect("it is there");
+    stopped.expect("stops");
+    assert_eq!(story.began.elapsed(), 10 * SECOND);
+}
