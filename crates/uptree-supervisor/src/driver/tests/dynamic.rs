@@ -1,7 +1,9 @@
 //! Children without an order: starts, restarts, and what a `ChildRef` names.
 
+use std::hash::BuildHasher;
+
 use super::*;
-use crate::ChildRef;
+use crate::{ChildRef, ChildType};
 
 async fn crew_of(story: &Story, crew: &DynamicSupervisor) -> Tree {
     let mut tree = spawn(story, Supervisor::new("app").child(crew.clone()));
@@ -323,4 +325,35 @@ async fn a_child_of_an_ordered_supervisor_is_named_through_restarts_too() {
         .await
         .expect("starts");
     assert_ne!(started.child(), Some(&first));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_calls_answer_can_be_kept_and_shown() {
+    let story = Story::new();
+    let crew = DynamicSupervisor::new("crew");
+    let _tree = crew_of(&story, &crew).await;
+    let answer = crew.start_child(Supervisor::new("pair")).await;
+    let answer = answer.expect("starts");
+    let pair = answer.child().expect("is not ignored").clone();
+    let other = started(&crew, worker("other", (), steady)).await;
+    assert_eq!(
+        format!("{answer:?}"),
+        format!("Started {{ child: Some({pair:?}), .. }}")
+    );
+    assert_ne!(format!("{pair:?}"), format!("{other:?}"));
+
+    let hasher = std::hash::RandomState::new();
+    let hash = |child: &ChildRef| hasher.hash_one(child);
+    assert_eq!(hash(&pair), hash(&pair.clone()));
+    assert_ne!(hash(&pair), hash(&other));
+
+    let listed = crew.which_children().await.expect("runs");
+    let types: Vec<_> = listed.iter().map(|it| (it.id(), it.child_type())).collect();
+    assert_eq!(
+        types,
+        [
+            ("pair", ChildType::Supervisor),
+            ("other", ChildType::Worker)
+        ]
+    );
 }

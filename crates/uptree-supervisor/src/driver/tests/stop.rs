@@ -226,3 +226,26 @@ async fn a_tree_that_is_stopped_before_it_has_begun_starts_nobody() {
         story.is(&["0 app starting"]);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_is_out_of_time_gets_no_more_of_it_from_a_stop() {
+    async fn hangs((): (), _cx: Starting) -> Result {
+        pending().await
+    }
+    let story = Story::new();
+    let child = service("hangs", (), hangs)
+        .start_timeout(7 * SECOND)
+        .cancel_grace(5 * SECOND);
+    let mut tree = spawn(&story, Supervisor::new("app").child(child));
+    story.until("app/hangs starting").await;
+    sleep(9 * SECOND).await;
+    tree.stop(StopCause::Shutdown);
+    tree.wait().await.expect("stops");
+    story.is(&[
+        "0 app starting",
+        "0 app/hangs starting",
+        "9 app/hangs stopping: Shutdown",
+        "12 app/hangs killing",
+        "12 app/hangs stopped: not ready within 7s",
+    ]);
+}
