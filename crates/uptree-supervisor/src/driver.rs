@@ -37,7 +37,7 @@ use crate::{
 pub(crate) struct Plan<'a> {
     pub(crate) machine: Machine,
     /// Those whom it starts with.
-    pub(crate) children: &'a [ChildSpec],
+    pub(crate) children: &'a Arc<Vec<ChildSpec>>,
     pub(crate) intensity: &'a Intensity,
     /// Where its handles find it.
     pub(crate) live: &'a Live,
@@ -68,8 +68,8 @@ pub(crate) async fn run(plan: Plan<'_>, cx: Starting) -> Result {
     own.keep_below(&scope);
     let _published = plan.live.publish(scope.clone())?;
     for (child, spec) in plan.children.iter().enumerate() {
-        if let Some(backoff) = &spec.options().backoff {
-            machine.set_backoff(child, **backoff);
+        if let Some(backoff) = spec.options().own_backoff() {
+            machine.set_backoff(child, backoff);
         }
     }
     let mut driver = Driver {
@@ -206,7 +206,8 @@ impl Driver<'_> {
         let mut entries = self.scope.entries();
         let entry = &mut entries[key.child];
         let (spec, first) = match (spec, std::mem::replace(entry, Entry::Free)) {
-            (Some(spec), _) | (None, Entry::Listed(spec)) => (spec, key.number),
+            (Some(spec), _) => (spec, key.number),
+            (None, Entry::Listed) => (self.scope.listed[key.child].clone(), key.number),
             (None, Entry::Started(life, first)) => (life.spec().clone(), first),
             (None, Entry::Free) => return,
         };
@@ -239,7 +240,7 @@ impl Driver<'_> {
         let limit = match options.shutdown {
             // Its start ran out of time: it is on its way down already.
             _ if matches!(stage, Some(Stage::Asked | Stage::Killed)) => None,
-            _ if !life.is_ready() => Some(options.cancel_grace),
+            _ if !life.is_ready() => Some(options.grace()),
             Shutdown::BrutalKill => {
                 self.kill(child);
                 None
@@ -314,13 +315,15 @@ impl Driver<'_> {
             let mut sums = vec![None; entries.len()];
             let mut sum = Some(Duration::ZERO);
             for (slot, entry) in entries {
-                sum = sum.zip(entry.time_to_stop()).and_then(|(sum, own)| {
-                    if self.scope.ordered {
-                        sum.checked_add(own)
-                    } else {
-                        Some(sum.max(own))
-                    }
-                });
+                sum = sum
+                    .zip(self.scope.time_to_stop_of(slot, &entry))
+                    .and_then(|(sum, own)| {
+                        if self.scope.ordered {
+                            sum.checked_add(own)
+                        } else {
+                            Some(sum.max(own))
+                        }
+                    });
                 sums[slot] = sum;
             }
             if !self.scope.ordered {
@@ -366,7 +369,7 @@ impl Driver<'_> {
         }
         for slot in std::mem::take(&mut self.forgotten) {
             let entry = std::mem::replace(&mut self.scope.entries()[slot], Entry::Free);
-            if let (Some(ids), Some(spec)) = (&mut self.ids, entry.spec()) {
+            if let (Some(ids), Some(spec)) = (&mut self.ids, self.scope.spec_of(slot, &entry)) {
                 ids.remove(spec.id());
             }
             self.slots[slot] = Slot::default();
@@ -600,7 +603,7 @@ impl Driver<'_> {
                     self.flights.enter(id, Stage::Starting, deadline);
                 } else {
                     life.fail_start();
-                    let grace = life.options().cancel_grace;
+                    let grace = life.options().grace();
                     self.ask(child, &life, StopCause::Terminated, grace);
                 }
                 None

@@ -1,6 +1,6 @@
 //! Elixir's `DynamicSupervisor`: children without an order, started by calls.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use uptree_core::{AutoShutdown, Backoff, Counts, Intensity, Shutdown};
 
@@ -241,7 +241,7 @@ impl Child for DynamicSupervisor {
             .backoff(self.backoff);
         let plan = Plan {
             machine: Machine::Dynamic(machine),
-            children: &[],
+            children: &Arc::default(),
             intensity: &self.intensity,
             live: &self.live,
             fault: None,

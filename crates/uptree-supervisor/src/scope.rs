@@ -18,6 +18,8 @@ pub(crate) struct Scope {
     /// Its children stop one after the other.
     pub(crate) ordered: bool,
     pub(crate) inbox: Inbox,
+    /// Those whom the supervisor begins with, in the first slots.
+    pub(crate) listed: Arc<Vec<ChildSpec>>,
     /// A child in each slot. Written by the supervisor, when an incarnation starts or a child is
     /// forgotten; read by whoever looks on.
     entries: Mutex<Vec<Entry>>,
@@ -28,44 +30,26 @@ pub(crate) struct Scope {
 pub(crate) enum Entry {
     /// Nobody.
     Free,
-    /// A child that was never started.
-    Listed(ChildSpec),
+    /// One of those that the supervisor begins with, never started.
+    Listed,
     /// The latest incarnation of a child, and the number of its first.
     Started(Arc<Incarnation>, u32),
-}
-
-impl Entry {
-    pub(crate) fn spec(&self) -> Option<&ChildSpec> {
-        match self {
-            Self::Free => None,
-            Self::Listed(spec) => Some(spec),
-            Self::Started(life, _) => Some(life.spec()),
-        }
-    }
-
-    /// The longest that its stop takes; `None` if there is no limit.
-    pub(crate) fn time_to_stop(&self) -> Option<Duration> {
-        match self {
-            Self::Free => Some(Duration::ZERO),
-            Self::Listed(spec) => spec.stop_budget(),
-            Self::Started(life, _) => life.time_to_stop(),
-        }
-    }
 }
 
 impl Scope {
     pub(crate) fn new(
         tree: Arc<TreeState>,
         owner: Option<Arc<Incarnation>>,
-        children: &[ChildSpec],
+        listed: &Arc<Vec<ChildSpec>>,
         ordered: bool,
     ) -> Arc<Self> {
-        let entries = children.iter().cloned().map(Entry::Listed).collect();
+        let entries = vec![Entry::Listed; listed.len()];
         Arc::new(Self {
             tree,
             owner,
             ordered,
             inbox: Inbox::default(),
+            listed: listed.clone(),
             entries: Mutex::new(entries),
         })
     }
@@ -84,13 +68,32 @@ impl Scope {
     pub(crate) fn time_to_stop(&self) -> Option<Duration> {
         // Under no lock: those below have locks of their own.
         let entries = self.entries().clone();
-        let mut budgets = entries.iter().map(Entry::time_to_stop);
+        let entries = entries.iter().enumerate();
+        let mut budgets = entries.map(|(slot, entry)| self.time_to_stop_of(slot, entry));
         budgets.try_fold(Duration::ZERO, |sum, own| sum.checked_add(own?))
+    }
+
+    /// The longest that the stop of the child in a slot takes; `None` if there is no limit.
+    pub(crate) fn time_to_stop_of(&self, slot: Index, entry: &Entry) -> Option<Duration> {
+        match entry {
+            Entry::Free => Some(Duration::ZERO),
+            Entry::Listed => self.listed[slot].stop_budget(),
+            Entry::Started(life, _) => life.time_to_stop(),
+        }
     }
 
     /// The child in a slot.
     pub(crate) fn spec(&self, slot: Index) -> Option<ChildSpec> {
-        self.entries().get(slot)?.spec().cloned()
+        let entries = self.entries();
+        self.spec_of(slot, entries.get(slot)?).cloned()
+    }
+
+    pub(crate) fn spec_of<'a>(&'a self, slot: Index, entry: &'a Entry) -> Option<&'a ChildSpec> {
+        match entry {
+            Entry::Free => None,
+            Entry::Listed => self.listed.get(slot),
+            Entry::Started(life, _) => Some(life.spec()),
+        }
     }
 
     /// The number of the first life of the child whose life this is, if that is its latest.
@@ -107,7 +110,7 @@ impl Scope {
         // Those whom the supervisor began with share a number, and are in order already.
         entries.sort_by_key(|(slot, entry)| match entry {
             Entry::Started(_, first) => *first,
-            Entry::Listed(_) | Entry::Free => Key::first(*slot).number,
+            Entry::Listed | Entry::Free => Key::first(*slot).number,
         });
         entries
     }
@@ -124,9 +127,9 @@ impl Scope {
 
     /// What is shown of every child, in start order.
     pub(crate) fn snapshots(&self) -> Vec<Snapshot> {
-        let shown = |(_, entry)| match entry {
+        let shown = |(slot, entry): (Index, Entry)| match entry {
             Entry::Free => None,
-            Entry::Listed(spec) => Some(Snapshot::unstarted(&spec, self.now())),
+            Entry::Listed => Some(Snapshot::unstarted(&self.listed[slot], self.now())),
             Entry::Started(life, _) => Some(life.snapshot()),
         };
         // Under no lock: those below have locks of their own.

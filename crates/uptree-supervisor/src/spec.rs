@@ -19,16 +19,18 @@ pub struct Options {
     /// How long a start may take, counted from its last progress. Defaults to `None`: the tree's,
     /// which defaults to 60 s. [`Duration::MAX`] is for ever.
     pub start_timeout: Option<Duration>,
-    /// How long a start that is called off has to clean up. Defaults to zero: it is dropped at
-    /// once. [`Duration::MAX`] is for ever.
-    pub cancel_grace: Duration,
     /// Whether its end can end its supervisor. Defaults to false.
     pub significant: bool,
-    /// How its restarts are spaced. Defaults to `None`: as its supervisor says. Boxed, as few
-    /// children have one.
-    pub backoff: Option<Box<Backoff>>,
+    /// What few children say.
+    rare: Option<Box<Rare>>,
     /// Somebody has said when it is started again: a supervisor of tasks has another default.
     pub(crate) says_restart: bool,
+}
+
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct Rare {
+    cancel_grace: Duration,
+    backoff: Option<Backoff>,
 }
 
 impl Options {
@@ -51,10 +53,18 @@ impl Options {
         self
     }
 
-    /// Sets [`cancel_grace`](Self#structfield.cancel_grace).
+    /// Says how long a start that is called off has to clean up. Defaults to zero: it is dropped
+    /// at once. [`Duration::MAX`] is for ever.
     pub fn cancel_grace(mut self, grace: Duration) -> Self {
-        self.cancel_grace = grace;
+        self.rare().cancel_grace = grace;
         self
+    }
+
+    /// How long a start that is called off has to clean up.
+    pub fn grace(&self) -> Duration {
+        self.rare
+            .as_ref()
+            .map_or(Duration::ZERO, |rare| rare.cancel_grace)
     }
 
     /// Sets [`significant`](Self#structfield.significant).
@@ -63,10 +73,19 @@ impl Options {
         self
     }
 
-    /// Sets [`backoff`](Self#structfield.backoff).
+    /// Says how its restarts are spaced. Defaults to what its supervisor says.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.backoff = Some(Box::new(backoff));
+        self.rare().backoff = Some(backoff);
         self
+    }
+
+    /// How its restarts are spaced; `None` if as its supervisor says.
+    pub fn own_backoff(&self) -> Option<Backoff> {
+        self.rare.as_ref()?.backoff
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 }
 
@@ -116,19 +135,15 @@ impl ChildSpec {
         &self,
         below: impl FnOnce() -> Option<Duration>,
     ) -> Option<Duration> {
-        let Options {
-            shutdown,
-            cancel_grace,
-            ..
-        } = *self.options();
-        let own = match shutdown {
+        let options = self.options();
+        let own = match options.shutdown {
             Shutdown::BrutalKill => Some(Duration::ZERO),
             Shutdown::Timeout(limit) => Some(limit),
             Shutdown::Infinity => None,
         };
         if self.children().is_none() {
             // It is either starting or running: the longer of the two.
-            return own.map(|own| own.max(cancel_grace));
+            return own.map(|own| own.max(options.grace()));
         }
         match (own, below()) {
             (Some(own), Some(below)) => Some(own.min(below)),

@@ -31,7 +31,7 @@ impl Tree {
     ///
     /// Outside a tokio runtime.
     pub fn spawn(root: ChildSpec, options: TreeOptions) -> Self {
-        let scope = Scope::new(TreeState::new(options), None, &[], true);
+        let scope = Scope::new(TreeState::new(options), None, &Arc::default(), true);
         let root = Incarnation::new(&scope, root, Key::first(0), scope.now());
         root.emit(EventKind::Starting);
         let task = root.spec().spawn(&root);

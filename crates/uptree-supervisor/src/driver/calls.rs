@@ -91,8 +91,8 @@ impl Driver<'_> {
         }
         match machine.start_child(spec.core()) {
             Ok(Action::Start(key)) => {
-                if let Some(backoff) = &spec.options().backoff {
-                    machine.set_backoff(key.child, **backoff);
+                if let Some(backoff) = spec.options().own_backoff() {
+                    machine.set_backoff(key.child, backoff);
                 }
                 if let Some(ids) = &mut self.ids {
                     ids.insert(ById(spec.clone()), key.child);
@@ -209,7 +209,7 @@ impl Driver<'_> {
             let entries = self.scope.entries();
             let mut ids = HashMap::default();
             machine.each_child(|(child, _)| {
-                if let Some(spec) = entries[child].spec() {
+                if let Some(spec) = self.scope.spec_of(child, &entries[child]) {
                     ids.insert(ById(spec.clone()), child);
                 }
             });
@@ -226,7 +226,7 @@ impl Driver<'_> {
         } = child.first;
         let known = match self.scope.entries().get(slot)? {
             Entry::Started(_, first) => *first == number,
-            Entry::Listed(_) => Key::first(slot).number == number,
+            Entry::Listed => Key::first(slot).number == number,
             Entry::Free => false,
         };
         (known && child.is_of(&self.scope)).then_some(slot)
