@@ -8,22 +8,20 @@
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, VecDeque},
-    future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::Waker,
     time::Duration,
 };
 
 use tokio::{
-    task::{JoinHandle, coop},
-    time::{Instant, Sleep, sleep_until},
+    task::JoinHandle,
+    time::{Instant, Sleep},
 };
 use uptree_core::{Action, Event, Incarnation as Key, Index, Intensity, Shutdown};
 
 use crate::{
-    ChildSpec, ChildState, ControlError, EventKind, ExitReason, Fault, Result, Started, Starting,
-    TreeError,
+    ChildSpec, ChildState, EventKind, Fault, Result, Started, Starting,
     budget::share,
     call::{Live, Reply},
     control::ChildRef,
@@ -376,268 +374,6 @@ impl Driver<'_> {
         }
     }
 
-    // ------------------------------------------------------------------ waiting
-
-    /// The next thing that the core must know. Cancel safe, as the driver is dropped in it.
-    async fn next_event(&mut self, mut asked: Pin<&mut impl Future<Output = StopCause>>) -> Event {
-        poll_fn(|cx| self.poll_event(asked.as_mut(), cx)).await
-    }
-
-    /// The wish to stop comes first, then what is reported, then the timer.
-    fn poll_event(
-        &mut self,
-        asked: Pin<&mut impl Future<Output = StopCause>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Event> {
-        // Both stay registered until they ring, so that with the same waker a look is enough.
-        let known = self
-            .waker
-            .as_ref()
-            .is_some_and(|it| it.will_wake(cx.waker()));
-        if !known {
-            self.waker = Some(cx.waker().clone());
-            self.timer = None;
-            _ = (!self.asked).then(|| asked.poll(cx));
-        }
-        loop {
-            if !self.asked && self.own.stop_cause().is_some() {
-                self.asked = true;
-                self.look_at_the_clock();
-                return Poll::Ready(Event::Shutdown);
-            }
-            // Many callers on other threads could keep it here for ever.
-            let Poll::Ready(turn) = coop::poll_proceed(cx) else {
-                self.read_all = false;
-                return Poll::Pending;
-            };
-            let report = match self.read_all {
-                true => Poll::Pending,
-                false => self.scope.inbox.poll(cx),
-            };
-            let event = match report {
-                Poll::Ready((report, last)) => {
-                    self.read_all = last;
-                    turn.made_progress();
-                    self.look_at_the_clock();
-                    self.on_report(report)
-                }
-                Poll::Pending => {
-                    drop(turn);
-                    if self.poll_deadline(cx).is_pending() {
-                        self.read_all = false;
-                        return Poll::Pending;
-                    }
-                    self.look_at_the_clock();
-                    self.on_deadline()
-                }
-            };
-            if let Some(event) = event {
-                return Poll::Ready(event);
-            }
-        }
-    }
-
-    /// Ready when somebody is out of time.
-    ///
-    /// The timer is moved only when it would ring too late: one start follows another, each with a
-    /// later deadline, and moving it for each of them would cost more than to be woken once in
-    /// vain.
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let flight = self.flights.next_deadline();
-        let lingers = self.lingering.front().map(|&(_, until)| until);
-        let waits = self.waits.peek().map(|&Reverse((until, ..))| until);
-        let Some(deadline) = flight.into_iter().chain(lingers).chain(waits).min() else {
-            return Poll::Pending;
-        };
-        if let Some(timer) = &self.timer {
-            match timer.is_elapsed() {
-                true if timer.deadline() >= deadline => return Poll::Ready(()),
-                // It rings in time.
-                false if timer.deadline() <= deadline => return Poll::Pending,
-                _ => {}
-            }
-        }
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        timer.as_mut().reset(deadline);
-        timer.as_mut().poll(cx)
-    }
-
-    fn on_report(&mut self, report: Report) -> Option<Event> {
-        match report {
-            Report::Ready(key) => self.on_ready(key),
-            Report::TaskFailed(key) => {
-                if let Slot {
-                    life: Some(life),
-                    task: Some(task),
-                    ..
-                } = &self.slots[key.child]
-                    && life.key() == key
-                {
-                    task.abort();
-                    self.lingers(key);
-                }
-                None
-            }
-            Report::Lingers(key) => {
-                self.lingers(key);
-                None
-            }
-            Report::Gone { key, done } => self.on_gone(key, done),
-            Report::Retry(key) => Some(Event::Retry(key)),
-            Report::Call(call) => self.on_call(call),
-        }
-    }
-
-    fn on_ready(&mut self, key: Key) -> Option<Event> {
-        let slot = &mut self.slots[key.child];
-        let life = slot.life.as_ref().filter(|life| life.key() == key)?;
-        // It may be on its way down by now, told or killed; then its word comes too late.
-        let id = slot.flight?;
-        if !self.flights.get(id).is_some_and(Flight::is_starting) {
-            return None;
-        }
-        slot.flight = None;
-        let flight = self.flights.close(id);
-        let took = self.at.saturating_sub(life.since());
-        life.show(ChildState::Running, self.at);
-        life.emit(EventKind::Ready { took });
-        if let Some(caller) = flight.and_then(|flight| flight.started) {
-            let child = child_ref(&self.scope, life);
-            _ = caller.send(Ok(Started::new(child, life.take_info())));
-        }
-        Some(Event::Started(key))
-    }
-
-    fn on_gone(&mut self, key: Key, done: bool) -> Option<Event> {
-        let slot = &mut self.slots[key.child];
-        let life = slot.life.as_ref().filter(|life| life.key() == key)?;
-        slot.task = None;
-        let flight = slot.flight.take().and_then(|id| self.flights.close(id));
-        if let Some(flight) = flight {
-            let took = self.now - flight.since;
-            self.stopped = flight.stop.then_some((key.child, took));
-            if flight.has_callers() {
-                self.gone = Some((life.clone(), flight, done));
-            }
-        }
-        if done {
-            let took = self.at.saturating_sub(life.since());
-            life.show(ChildState::Ignored, self.at);
-            life.emit(EventKind::Ignored { took });
-            return Some(Event::Ignored(key));
-        }
-        life.show(ChildState::Down, self.at);
-        life.with_exit(|reason| match reason.tree_error() {
-            Some(TreeError::Stuck { .. }) => Event::Stuck(key),
-            _ => Event::Exited(key, reason.kind()),
-        })
-    }
-
-    /// Tells those who called for a child's start or its end that it is gone.
-    fn answer(&mut self) {
-        // A look costs less than a move: mostly there is nobody.
-        if self.gone.is_none() {
-            return;
-        }
-        let Some((life, flight, done)) = self.gone.take() else {
-            return;
-        };
-        if let Some(caller) = flight.started {
-            _ = caller.send(match done {
-                true => Ok(Started::ignored()),
-                // It was called off with all the others.
-                false if self.ending => Err(ControlError::NoProc),
-                false => Err(ControlError::StartFailed {
-                    path: life.path().to_string(),
-                    source: life
-                        .take_exit()
-                        .unwrap_or(ExitReason::Killed)
-                        .into_start_error(),
-                }),
-            });
-        }
-        for caller in flight.ended {
-            _ = caller.send(Ok(()));
-        }
-    }
-
-    /// It was killed, or has ended: it gets the grace of those, and is stuck then.
-    fn lingers(&mut self, key: Key) {
-        // Most are gone at once; those that are make room here.
-        while let Some(&(first, _)) = self.lingering.front()
-            && !self.is_there(first)
-        {
-            self.lingering.pop_front();
-        }
-        let until = self.now.checked_add(self.own.tree().abort_grace);
-        self.lingering.extend(until.map(|until| (key, until)));
-    }
-
-    fn on_deadline(&mut self) -> Option<Event> {
-        let now = self.now;
-        if let Some((key, _)) = self.lingering.pop_front_if(|(_, until)| *until <= now) {
-            let life = self.slots[key.child].life.as_ref();
-            return self.give_up_on(life.filter(|_| self.is_there(key))?);
-        }
-        if let Some(&Reverse((until, child, number))) = self.waits.peek()
-            && until <= now
-        {
-            self.waits.pop();
-            return Some(Event::Retry(Key { child, number }));
-        }
-        let id = self.flights.take_due(now)?;
-        let Flight {
-            child,
-            stage,
-            shortened,
-            ..
-        } = *self.flights.get(id)?;
-        let life = self.slots[child].life.clone()?;
-        match stage {
-            Stage::Starting => {
-                let deadline = life.start_deadline();
-                if deadline.is_none_or(|deadline| deadline > now) {
-                    // It has made progress.
-                    self.flights.enter(id, Stage::Starting, deadline);
-                } else {
-                    life.fail_start();
-                    let grace = life.options().grace();
-                    self.ask(child, &life, StopCause::Terminated, grace);
-                }
-                None
-            }
-            Stage::Asked => {
-                life.emit(EventKind::Killing { shortened });
-                self.kill(child);
-                None
-            }
-            Stage::Killed => {
-                self.slots[child].flight = None;
-                self.flights.close(id);
-                self.give_up_on(&life)
-            }
-        }
-    }
-
-    /// Whether this incarnation is not gone.
-    fn is_there(&self, key: Key) -> bool {
-        let Slot { life, task, .. } = &self.slots[key.child];
-        task.is_some() && life.as_ref().is_some_and(|life| life.key() == key)
-    }
-
-    /// It was killed and is still there: it is stuck.
-    fn give_up_on(&self, life: &Incarnation) -> Option<Event> {
-        if !life.release_owner() {
-            return None;
-        }
-        let after = life.tree().abort_grace;
-        life.emit(EventKind::Stuck { after });
-        life.show(ChildState::Stuck, self.at);
-        Some(Event::Stuck(life.key()))
-    }
-
     // ------------------------------------------------------------------ small things
 
     /// Why children stop now that nobody calls for it.
@@ -697,7 +433,9 @@ impl Drop for Driver<'_> {
 }
 
 mod calls;
+mod hearing;
 mod telling;
+mod waiting;
 
 use self::calls::ById;
 use crate::call::Call;
