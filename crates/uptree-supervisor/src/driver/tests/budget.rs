@@ -237,3 +237,38 @@ async fn a_child_added_while_the_tree_stops_does_not_outlast_the_budget() {
         "5 app/inner stopped: shutdown",
     ]);
 }
+
+/// Whether whoever is killed had less than its own time.
+#[derive(Default)]
+struct Shortened(Mutex<Vec<bool>>);
+
+impl Observer for Shortened {
+    fn observe(&self, event: &Event<'_>) {
+        if let EventKind::Killing { shortened } = event.kind {
+            self.0.lock().expect("no panic").push(shortened);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_says_whether_the_budget_is_to_blame() {
+    for (limit, shortened) in [(None, false), (Some(9_400), true), (Some(9_600), false)] {
+        let observer = Arc::new(Shortened::default());
+        let child = worker("a", (), deaf).shutdown(Shutdown::Timeout(10 * SECOND));
+        let mut tree = Supervisor::new("app").child(child).spawn(TreeOptions {
+            observer: observer.clone(),
+            ..TreeOptions::default()
+        });
+        tree.ready().await.expect("boots");
+        if let Some(limit) = limit {
+            tree.stopper().limit(Duration::from_millis(limit));
+        }
+        tree.stop(StopCause::Shutdown);
+        tree.wait().await.expect("stops");
+        assert_eq!(
+            *observer.0.lock().expect("no panic"),
+            [shortened],
+            "{limit:?}"
+        );
+    }
+}
