@@ -256,3 +256,38 @@ async fn what_a_supervisor_does_before_its_turn_to_stop_does_not_outlast_the_bud
     stopped.expect("stops");
     assert_eq!(story.began.elapsed(), 10 * SECOND);
 }
+
+/// Whether whoever is killed had less than its own time.
+#[derive(Default)]
+struct Shortened(Mutex<Vec<bool>>);
+
+impl Observer for Shortened {
+    fn observe(&self, event: &Event<'_>) {
+        if let EventKind::Killing { shortened } = event.kind {
+            self.0.lock().expect("no panic").push(shortened);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_says_whether_the_budget_is_to_blame() {
+    for (limit, shortened) in [(None, false), (Some(9_400), true), (Some(9_600), false)] {
+        let observer = Arc::new(Shortened::default());
+        let child = worker("a", (), deaf).shutdown(Shutdown::Timeout(10 * SECOND));
+        let mut tree = Supervisor::new("app").child(child).spawn(TreeOptions {
+            observer: observer.clone(),
+            ..TreeOptions::default()
+        });
+        tree.ready().await.expect("boots");
+        if let Some(limit) = limit {
+            tree.stopper().limit(Duration::from_millis(limit));
+        }
+        tree.stop(StopCause::Shutdown);
+        tree.wait().await.expect("stops");
+        assert_eq!(
+            *observer.0.lock().expect("no panic"),
+            [shortened],
+            "{limit:?}"
+        );
+    }
+}
