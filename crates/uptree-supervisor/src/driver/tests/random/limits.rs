@@ -28,12 +28,6 @@ impl World {
         self.state().slack()
     }
 
-    /// How many were asked to stop for other reasons than that the tree stops: a supervisor that
-    /// has not been asked itself goes on, and a stop budget does not bind it.
-    pub(super) fn others(&self) -> usize {
-        self.state().others
-    }
-
     /// The longest that the stop of the tree may take.
     pub(super) fn longest_stop(&self) -> Duration {
         let state = self.state();

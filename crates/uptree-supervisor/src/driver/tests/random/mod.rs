@@ -124,7 +124,6 @@ async fn end(case: &Case, world: &World, mut tree: Tree) {
                 within = Some(world.longest_stop_within(limit));
             }
         }
-        let others = world.others();
         world.note("the tree is stopped");
         world.root_ends();
         let (began, before) = (Instant::now(), world.slack());
@@ -132,10 +131,8 @@ async fn end(case: &Case, world: &World, mut tree: Tree) {
         _ = tree.wait().await;
         let took = began.elapsed();
         let longest = world.longest_stop();
-        let within = within.filter(|_| world.others() == others);
-        let within = within.map_or(longest, |within| {
-            longest.min(within + world.slack().saturating_sub(before))
-        });
+        let since = world.slack().saturating_sub(before);
+        let within = within.map_or(longest, |within| longest.min(within + since));
         if took > within {
             world.wrong(&format!("the stop took {took:?} instead of {within:?}"));
         }

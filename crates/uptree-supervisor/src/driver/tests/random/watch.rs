@@ -100,7 +100,6 @@ impl State {
 
     fn on_stopping(&mut self, path: &str, cause: StopCause) {
         let now = Instant::now();
-        self.others += usize::from(cause != StopCause::Shutdown);
         if let Some(watched) = self.supervisors.get_mut(path) {
             watched.ending.get_or_insert(now);
         }

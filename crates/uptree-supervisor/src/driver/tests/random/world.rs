@@ -60,8 +60,6 @@ pub(super) struct State {
     pub(super) calls: usize,
     pub(super) paused: Duration,
     pub(super) longest_grace: u64,
-    /// How many were asked to stop for other reasons than that the tree stops.
-    pub(super) others: usize,
 }
 
 /// What can be said of the stop of a child beforehand.
@@ -104,7 +102,6 @@ impl World {
             calls: 0,
             paused: Duration::ZERO,
             longest_grace: 0,
-            others: 0,
         })))
     }
 
