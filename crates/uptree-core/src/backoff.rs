@@ -75,12 +75,30 @@ pub(crate) struct Backoffs {
     streaks: BTreeMap<Index, Streak>,
 }
 
-/// How often one child was restarted without a stable run.
+/// How often one child was restarted without a long run between.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-struct Streak {
+pub(crate) struct Streak {
     restarts: u32,
     /// Since when it runs; `None` while it does not.
     up_since: Option<Duration>,
+}
+
+impl Streak {
+    /// The child is ready.
+    pub(crate) fn up(&mut self, now: Duration) {
+        self.up_since = Some(now);
+    }
+
+    /// The child failed: how often it was restarted before, since a run that is long enough.
+    pub(crate) fn failed(&mut self, now: Duration, is_long: impl Fn(Duration) -> bool) -> u32 {
+        let run = self.up_since.take();
+        if run.is_some_and(|since| is_long(now.saturating_sub(since))) {
+            self.restarts = 0;
+        }
+        let before = self.restarts;
+        self.restarts = before.saturating_add(1);
+        before
+    }
 }
 
 impl Backoffs {
@@ -92,7 +110,7 @@ impl Backoffs {
     /// The child is ready.
     pub(crate) fn up(&mut self, child: Index, now: Duration) {
         if let Some(streak) = self.streaks.get_mut(&child) {
-            streak.up_since = Some(now);
+            streak.up(now);
         }
     }
 
@@ -102,14 +120,7 @@ impl Backoffs {
             return Duration::ZERO;
         };
         let streak = self.streaks.entry(child).or_default();
-        let run = streak.up_since.take();
-        let run = run.map(|since| now.saturating_sub(since));
-        if run.is_some_and(|run| run >= backoff.reset_after) {
-            streak.restarts = 0;
-        }
-        let delay = backoff.delay(streak.restarts);
-        streak.restarts = streak.restarts.saturating_add(1);
-        delay
+        backoff.delay(streak.failed(now, |run| run >= backoff.reset_after))
     }
 
     /// There is no such child any more.

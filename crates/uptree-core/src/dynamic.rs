@@ -7,8 +7,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    Action, AutoShutdown, Backoff, ChildType, Counts, Event, Exit, Incarnation, Index, Intensity,
-    Note, Outcome, Refusal, Restart, Shutdown, Spec, Status, backoff::Backoffs,
+    Action, AutoShutdown, Backoff, Counts, Event, Exit, Incarnation, Index, Intensity, Note,
+    Outcome, Refusal, Spec, Status,
+    backoff::{Backoffs, Streak},
+    child::place,
 };
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -52,24 +54,7 @@ impl State {
     }
 }
 
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-struct Child {
-    restart: Restart,
-    significant: bool,
-    kind: ChildType,
-    /// It is killed without being asked; how long it has otherwise is not decided here.
-    brutal_kill: bool,
-    state: State,
-    /// The number of the current incarnation, or of the next one while it is down.
-    number: u32,
-}
-
-impl Child {
-    /// A life of it is over.
-    fn pass(&mut self) {
-        self.number = self.number.wrapping_add(1);
-    }
-}
+type Child = crate::child::Child<State>;
 
 /// What it goes through all children for.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -105,20 +90,12 @@ pub struct DynamicSupervisor {
     ending: Option<Outcome>,
     backoffs: Backoffs,
     /// Of those children that failed.
-    rows: BTreeMap<Index, Row>,
+    ///
+    /// In an ordered supervisor the clock of the window stands still while a child starts:
+    /// otherwise starts that are slow to fail would never be too many. Here the others go on
+    /// meanwhile, and time with them; so restarts are counted for each child as well, however slow.
+    streaks: BTreeMap<Index, Streak>,
     now: Duration,
-}
-
-/// How often one child was restarted without having run for longer than the window since.
-///
-/// In an ordered supervisor the clock of the window stands still while a child starts: otherwise
-/// starts that are slow to fail would never be too many. Here the others go on meanwhile, and time
-/// with them; so slow ones are counted for each child, where they come one after the other.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-struct Row {
-    restarts: usize,
-    /// Since when it runs; `None` while it does not.
-    up_since: Option<Duration>,
 }
 
 impl DynamicSupervisor {
@@ -140,7 +117,7 @@ impl DynamicSupervisor {
             sweep: Sweep::None,
             ending: None,
             backoffs: Backoffs::default(),
-            rows: BTreeMap::new(),
+            streaks: BTreeMap::new(),
             now: Duration::ZERO,
         };
         for spec in specs {
@@ -299,8 +276,8 @@ impl DynamicSupervisor {
             self.booting -= usize::from(why == Why::Boot);
             self.set(it.child, State::Running);
             self.backoffs.up(it.child, self.now);
-            if let Some(row) = self.rows.get_mut(&it.child) {
-                row.up_since = Some(self.now);
+            if let Some(streak) = self.streaks.get_mut(&it.child) {
+                streak.up(self.now);
             }
         }
     }
@@ -392,12 +369,7 @@ impl DynamicSupervisor {
             return self.restart(i, out);
         }
         out(Note::LeftDown(i));
-        let last = significant && self.significant == 1;
-        let ends = match self.auto_shutdown {
-            AutoShutdown::Never => false,
-            AutoShutdown::AnySignificant => significant,
-            AutoShutdown::AllSignificant => last,
-        };
+        let ends = self.auto_shutdown.ends(significant, self.significant);
         if ends {
             out(Note::AutoShutdown(i));
         }
@@ -448,14 +420,10 @@ impl DynamicSupervisor {
 
     /// Counts a restart of one child among those without a long run between them.
     fn is_allowed_in_a_row(&mut self, i: Index) -> bool {
-        let row = self.rows.entry(i).or_default();
-        let run = row.up_since.take();
-        let run = run.map(|since| self.now.saturating_sub(since));
-        if run.is_some_and(|run| run > self.intensity.max_seconds()) {
-            row.restarts = 0;
-        }
-        row.restarts += 1;
-        row.restarts <= self.intensity.max_restarts()
+        let streak = self.streaks.entry(i).or_default();
+        let window = self.intensity.max_seconds();
+        let before = streak.failed(self.now, |run| run > window);
+        (before as usize) < self.intensity.max_restarts()
     }
 
     fn start_again(&mut self, i: Index) -> Action {
@@ -463,15 +431,10 @@ impl DynamicSupervisor {
         Action::Start(self.incarnation(i))
     }
 
-    /// From here everything goes down, for good. The first reason to end is kept, unless a child
-    /// is stuck.
+    /// From here everything goes down, for good.
     fn end(&mut self, outcome: Outcome) {
-        let outranks = matches!(outcome, Outcome::Stuck(_));
-        if self.ending.is_none() {
+        if outcome.keep(&mut self.ending) {
             self.sweep = Sweep::End(0);
-            self.ending = Some(outcome);
-        } else if outranks && !matches!(self.ending, Some(Outcome::Stuck(_))) {
-            self.ending = Some(outcome);
         }
     }
 
@@ -532,26 +495,8 @@ impl DynamicSupervisor {
     }
 
     fn add(&mut self, spec: Spec, state: State) -> Index {
-        let mut child = Child {
-            restart: spec.restart,
-            significant: spec.significant,
-            kind: spec.child_type,
-            brutal_kill: spec.shutdown == Shutdown::BrutalKill,
-            state: State::Free,
-            number: self.first,
-        };
-        let i = match self.free.pop() {
-            Some(i) => {
-                // Late words from who was there before count for nothing.
-                child.number = child.number.max(self.children[i].number);
-                self.children[i] = child;
-                i
-            }
-            None => {
-                self.children.push(child);
-                self.children.len() - 1
-            }
-        };
+        let child = Child::new(spec, State::Free, self.first);
+        let i = place(&mut self.children, &mut self.free, child);
         self.counts.add(spec.child_type);
         self.set(i, state);
         i
@@ -564,7 +509,7 @@ impl DynamicSupervisor {
         self.counts.remove(child.kind);
         self.free.push(i);
         self.backoffs.forget(i);
-        self.rows.remove(&i);
+        self.streaks.remove(&i);
         out(Note::Forgotten(i));
     }
 

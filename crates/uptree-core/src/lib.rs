@@ -30,6 +30,7 @@
 //! ```
 
 mod backoff;
+mod child;
 mod dynamic;
 mod intensity;
 mod order;

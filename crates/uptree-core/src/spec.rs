@@ -77,6 +77,18 @@ pub enum AutoShutdown {
     AllSignificant,
 }
 
+impl AutoShutdown {
+    /// Whether the end of a child ends the supervisor; `left` significant ones are running or
+    /// being restarted, the child included.
+    pub(crate) fn ends(self, significant: bool, left: usize) -> bool {
+        match self {
+            Self::Never => false,
+            Self::AnySignificant => significant,
+            Self::AllSignificant => significant && left == 1,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -94,6 +94,19 @@ pub enum Outcome {
     Stuck(Index),
 }
 
+impl Outcome {
+    /// Keeps the first reason to end, unless a child is stuck: then the process cannot end well,
+    /// and must say so. Says whether the end begins here.
+    pub(crate) fn keep(self, ending: &mut Option<Self>) -> bool {
+        let stuck = |it: &Self| matches!(it, Self::Stuck(_));
+        let begins = ending.is_none();
+        if begins || stuck(&self) && !ending.as_ref().is_some_and(stuck) {
+            *ending = Some(self);
+        }
+        begins
+    }
+}
+
 /// What explains a decision, in the order in which it was taken.
 ///
 /// The first four are OTP's error reports; whoever drives the machine knows the reasons.

@@ -10,8 +10,8 @@ mod calls;
 use std::{collections::VecDeque, time::Duration};
 
 use crate::{
-    Action, Affected, AutoShutdown, Backoff, ChildType, Counts, Event, Exit, Incarnation, Index,
-    Intensity, Note, Outcome, Restart, Shutdown, Spec, Strategy, backoff::Backoffs, order::Order,
+    Action, Affected, AutoShutdown, Backoff, Counts, Event, Exit, Incarnation, Index, Intensity,
+    Note, Outcome, Restart, Spec, Strategy, backoff::Backoffs, child::place, order::Order,
 };
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -42,35 +42,7 @@ impl State {
     }
 }
 
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-struct Child {
-    restart: Restart,
-    significant: bool,
-    kind: ChildType,
-    /// It is killed without being asked; how long it has otherwise is not decided here.
-    brutal_kill: bool,
-    state: State,
-    /// The number of the current incarnation, or of the next one while it is down.
-    number: u32,
-}
-
-impl Child {
-    fn new(spec: Spec, number: u32) -> Self {
-        Self {
-            restart: spec.restart,
-            significant: spec.significant,
-            kind: spec.child_type,
-            brutal_kill: spec.shutdown == Shutdown::BrutalKill,
-            state: State::Down,
-            number,
-        }
-    }
-
-    /// A life of it is over.
-    fn pass(&mut self) {
-        self.number = self.number.wrapping_add(1);
-    }
-}
+type Child = crate::child::Child<State>;
 
 /// What the supervisor is in the middle of.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -192,7 +164,7 @@ impl Supervisor {
         let mut counts = Counts::default();
         let child = |spec: Spec| {
             counts.add(spec.child_type);
-            Child::new(spec, 0)
+            Child::new(spec, State::Down, 0)
         };
         let children: Vec<_> = specs.into_iter().map(child).collect();
         Self {
@@ -371,19 +343,14 @@ impl Supervisor {
         }
     }
 
-    /// From here everything goes down, for good. The first reason to end is kept, unless a child
-    /// is stuck: then the process cannot end well, and must say so.
+    /// From here everything goes down, for good.
     fn end(&mut self, outcome: Outcome) {
-        let outranks = matches!(outcome, Outcome::Stuck(_));
-        if self.ending.is_none() {
+        if outcome.keep(&mut self.ending) {
             self.phase = Phase::Stopping {
                 next: self.order.last(),
                 first: self.order.first(),
                 then: Then::Finish,
             };
-            self.ending = Some(outcome);
-        } else if outranks && !matches!(self.ending, Some(Outcome::Stuck(_))) {
-            self.ending = Some(outcome);
         }
     }
 
@@ -497,12 +464,7 @@ impl Supervisor {
             return self.restart(i, out);
         }
         out(Note::LeftDown(i));
-        let last = significant && self.significant == 1;
-        let ends = match self.auto_shutdown {
-            AutoShutdown::Never => false,
-            AutoShutdown::AnySignificant => significant,
-            AutoShutdown::AllSignificant => last,
-        };
+        let ends = self.auto_shutdown.ends(significant, self.significant);
         if ends {
             out(Note::AutoShutdown(i));
         }
@@ -594,19 +556,8 @@ impl Supervisor {
 
     /// Takes a free slot for a child, the last in the order.
     fn add(&mut self, spec: Spec) -> Index {
-        let mut child = Child::new(spec, self.first);
-        let i = match self.free.pop() {
-            Some(i) => {
-                // Late words from who was there before count for nothing.
-                child.number = child.number.max(self.children[i].number);
-                self.children[i] = child;
-                i
-            }
-            None => {
-                self.children.push(child);
-                self.children.len() - 1
-            }
-        };
+        let child = Child::new(spec, State::Down, self.first);
+        let i = place(&mut self.children, &mut self.free, child);
         self.order.push(i);
         self.counts.add(spec.child_type);
         i

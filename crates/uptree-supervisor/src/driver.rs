@@ -199,8 +199,9 @@ impl Driver<'_> {
 
     /// Starts an incarnation; of a child that was never started before, `spec` if it was added.
     fn start(&mut self, key: Key, spec: Option<ChildSpec>, caller: Option<Reply<Started>>) {
-        // The memory of the one before is there for this one.
-        self.slots[key.child] = Slot::default();
+        // Held until the lock is not: what it keeps, an error for one, is a stranger's, and so is
+        // what happens when that is dropped.
+        let before = std::mem::take(&mut self.slots[key.child]);
         let mut entries = self.scope.entries();
         let entry = &mut entries[key.child];
         let (spec, first) = match (spec, std::mem::replace(entry, Entry::Free)) {
@@ -212,6 +213,7 @@ impl Driver<'_> {
         let life = Incarnation::new(&self.scope, spec, key, self.at);
         *entry = Entry::Started(life.clone(), first);
         drop(entries);
+        drop(before);
         life.emit(EventKind::Starting);
         let deadline = self.now.checked_add(life.start_timeout());
         let mut flight = Flight::new(key.child, self.now);

@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
     AutoShutdown::{AllSignificant, AnySignificant},
+    Restart,
     testing::walk::{
         Bounds, Life, PERMANENT, TEMPORARY, TRANSIENT, Walked, World, at_least, lists,
     },

@@ -122,3 +122,50 @@ async fn a_temporary_child_is_not_restarted_and_a_transient_only_after_a_failure
     tree.stop(StopCause::Shutdown);
     tree.wait().await.expect("stops");
 }
+
+/// An error that looks at the tree when it is dropped.
+#[derive(Debug)]
+struct Nosy(crate::Stopper);
+
+impl std::fmt::Display for Nosy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("nosy")
+    }
+}
+
+impl std::error::Error for Nosy {}
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        assert_eq!(self.0.snapshot().children.len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_may_look_at_the_tree_when_it_is_dropped() {
+    let stopper = Arc::new(std::sync::OnceLock::<crate::Stopper>::new());
+    let crash = Arc::new(Notify::new());
+    let child = worker(
+        "a",
+        (stopper.clone(), crash.clone()),
+        |(stopper, crash), cx: Context| async move {
+            if cx.incarnation() == 0 {
+                crash.notified().await;
+                return Err(Nosy(stopper.get().expect("it is set").clone()).into());
+            }
+            cx.shutdown().await;
+            Ok(())
+        },
+    );
+    let mut tree = Supervisor::new("app")
+        .child(child)
+        .start()
+        .await
+        .expect("boots");
+    assert!(stopper.set(tree.stopper()).is_ok());
+    crash.notify_one();
+    sleep(SECOND).await;
+    assert_eq!(tree.stopper().snapshot().children[0].incarnation, 1);
+    tree.stop(StopCause::Shutdown);
+    tree.wait().await.expect("stops");
+}
