@@ -285,7 +285,9 @@ impl Incarnation {
 
     pub(crate) fn attempt_failed(&self, error: BoxError) {
         self.emit(EventKind::AttemptFailed(&*error));
-        self.rest().extra().attempt = Some(error);
+        let before = self.rest().extra().attempt.replace(error);
+        // Under no lock: it is a stranger's.
+        drop(before);
     }
 
     pub(crate) fn keep_info(&self, info: Info) {
@@ -327,10 +329,12 @@ impl Incarnation {
             after: self.start_timeout(),
             source: attempt,
         };
-        rest.keep_exit(ExitReason::Error(match unexplained {
+        let refused = rest.keep_exit(ExitReason::Error(match unexplained {
             true => crate::help(error, hint),
             false => error.into(),
         }));
+        drop(rest);
+        drop(refused);
     }
 
     // ------------------------------------------------------------------ the stop
@@ -400,7 +404,8 @@ impl Incarnation {
 
     /// Keeps the first reason.
     pub(crate) fn set_exit(&self, reason: ExitReason) {
-        self.rest().keep_exit(reason);
+        let refused = self.rest().keep_exit(reason);
+        drop(refused);
     }
 
     /// Looks at how it ended, if it has.
@@ -416,12 +421,13 @@ impl Incarnation {
     /// Its own future is dropped; what else it owned goes too. The first reason is kept.
     pub(crate) fn end(&self, reason: ExitReason) {
         self.flags.fetch_or(ENDED, Ordering::AcqRel);
-        let tasks = {
+        let (refused, tasks) = {
             let mut rest = self.rest();
-            rest.keep_exit(reason);
-            rest.known_mut()
-                .map(|extra| std::mem::take(&mut extra.tasks))
+            let refused = rest.keep_exit(reason);
+            let tasks = |extra: &mut Extra| std::mem::take(&mut extra.tasks);
+            (refused, rest.known_mut().map(tasks))
         };
+        drop(refused);
         for task in tasks.into_iter().flatten().filter_map(|(_, task)| task) {
             task.abort();
         }

@@ -77,13 +77,15 @@ impl Rest {
 
     // ------------------------------------------------------------------ how it ended
 
-    /// Keeps the first reason.
-    pub(super) fn keep_exit(&mut self, reason: ExitReason) {
+    /// Keeps the first reason. Any other is given back, to be dropped under no lock: an error is
+    /// a stranger's.
+    pub(super) fn keep_exit(&mut self, reason: ExitReason) -> Option<ExitReason> {
         match self {
+            _ if self.exit().is_some() => return Some(reason),
             Self::Nothing => *self = Self::Exit(reason),
-            Self::Exit(_) => {}
-            Self::Waiter(_) | Self::More(_) => _ = self.extra().exit.get_or_insert(reason),
+            _ => self.extra().exit = Some(reason),
         }
+        None
     }
 
     pub(super) fn exit(&self) -> Option<&ExitReason> {
@@ -175,8 +177,8 @@ mod tests {
         let waker = Waker::noop();
         let mut rest = Rest::default();
         let place = rest.wait(None, waker);
-        rest.keep_exit(ExitReason::Killed);
-        rest.keep_exit(ExitReason::Normal);
+        assert!(rest.keep_exit(ExitReason::Killed).is_none());
+        assert!(rest.keep_exit(ExitReason::Normal).is_some());
         assert!(matches!(rest.exit(), Some(ExitReason::Killed)));
         let second = rest.wait(None, waker);
         assert!(matches!(second, Place::Other(_)));
