@@ -10,6 +10,10 @@ use uptree_tests::{Database, Ended, Example, Signal, eventually, migrations, on_
 /// What a boot may take when as many others boot.
 const BOOT: Duration = Duration::from_secs(150);
 
+/// A server has room for a hundred by default: pools that keep more than their share leave none to
+/// the last.
+const ONE_CONNECTION: (&str, &str) = ("POOL_SIZE", "1");
+
 on_both!(
     fifty_processes_boot_at_once_on_an_empty_database,
     fifty_processes_boot_at_once_on_a_migrated_database,
@@ -19,7 +23,7 @@ fn fifty_processes_boot_at_once_on_an_empty_database(database: &Database) {
     // Slow enough that all of them come upon the one that applies it.
     let folder = migrations(&[("0004_slow.sql", &*slow(database, 2))]);
     let dir = folder.path().display().to_string();
-    let herd = Herd::boot(database, 50, &[("MIGRATIONS_DIR", &dir)]);
+    let herd = Herd::boot(database, 50, &[("MIGRATIONS_DIR", &dir), ONE_CONNECTION]);
     assert_eq!(herd.applied(), 4);
     assert_eq!(database.ledger(), "1 2 3 4");
     herd.serves(database);
@@ -29,7 +33,7 @@ fn fifty_processes_boot_at_once_on_an_empty_database(database: &Database) {
 fn fifty_processes_boot_at_once_on_a_migrated_database(database: &Database) {
     Example::boot(&database.url(), &[]).stop();
     let schema = database.schema();
-    let herd = Herd::boot(database, 50, &[]);
+    let herd = Herd::boot(database, 50, &[ONE_CONNECTION]);
     assert_eq!(herd.applied(), 0);
     assert_eq!(database.schema(), schema);
     herd.serves(database);
@@ -41,7 +45,7 @@ fn a_hundred_processes_boot_at_once_on_a_server_with_room_for_one_connection_eac
     let Some(database) = Database::postgres_with(["max_connections=110"]) else {
         return;
     };
-    let herd = Herd::boot(&database, 100, &[("POOL_SIZE", "1")]);
+    let herd = Herd::boot(&database, 100, &[ONE_CONNECTION]);
     assert_eq!(herd.applied(), 3);
     assert_eq!(database.ledger(), "1 2 3");
     herd.serves(&database);
@@ -57,7 +61,7 @@ fn fifty_processes_boot_at_once_on_a_server_with_room_for_seven() {
     let Some(database) = Database::postgres_with(settings) else {
         return;
     };
-    let herd = Herd::boot(&database, 50, &[("POOL_SIZE", "1")]);
+    let herd = Herd::boot(&database, 50, &[ONE_CONNECTION]);
     assert_eq!(herd.applied(), 3);
     assert_eq!(database.ledger(), "1 2 3");
     let refused = |example: &&Example| example.log().contains("SQLSTATE 53300");
