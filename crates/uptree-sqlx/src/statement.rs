@@ -117,6 +117,10 @@ pub(crate) enum Pace {
 
 /// A statement that changes the schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a word that is there or is not"
+)]
 pub(crate) struct Ddl {
     pub(crate) verb: Verb,
     pub(crate) object: Object,

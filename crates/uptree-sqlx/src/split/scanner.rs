@@ -156,8 +156,8 @@ impl<'a> Iterator for Scanner<'a> {
             ('"', _) => (TokenKind::Name, quoted(rest, '"', false)),
             ('`', Sqlite | MySql) => (TokenKind::Name, quoted(rest, '`', false)),
             ('[', Sqlite) => (TokenKind::Name, rest.find(']').map(|end| end + 1)),
-            ('$', Postgres) => match dollar_quoted(rest) {
-                Some(end) => (TokenKind::Text, end),
+            ('$', Postgres) => match dollar_tag(rest) {
+                Some(tag) => (TokenKind::Text, tagged(rest, tag)),
                 None => (TokenKind::Sign, Some(1)),
             },
             ('e' | 'E', Postgres) if rest[1..].starts_with('\'') => {
@@ -191,15 +191,14 @@ impl<'a> Iterator for Scanner<'a> {
 }
 
 impl Scanner<'_> {
-    /// The length of a literal. On Postgres it may go on in the next line, in the same way.
+    /// The length of a literal. On Postgres it may go on in another line, in the same way.
     fn literal(&self, text: &str, quote: char, backslashes: bool) -> Option<usize> {
         let mut end = quoted(text, quote, backslashes)?;
-        while self.dialect == Dialect::Postgres {
-            let Some(next) = continued(&text[end..]) else {
-                break;
-            };
-            end += next;
-            end += quoted(&text[end..], quote, backslashes)?;
+        if self.dialect == Dialect::Postgres {
+            while let Some(next) = continued(&text[end..]) {
+                end += next;
+                end += quoted(&text[end..], quote, backslashes)?;
+            }
         }
         Some(end)
     }
@@ -276,16 +275,18 @@ fn quoted(text: &str, quote: char, backslashes: bool) -> Option<usize> {
     }
 }
 
-/// The length of `$$…$$` or `$tag$…$tag$`, `Some(None)` if it has no end; `None` if it is but a `$`,
-/// as of a parameter.
-fn dollar_quoted(text: &str) -> Option<Option<usize>> {
+/// `$$` or `$tag$`, if the text begins with it; a `$` may also be a parameter's.
+fn dollar_tag(text: &str) -> Option<&str> {
     let end = text[1..].find(|c| !is_word(c) || c == '$')? + 1;
-    if !text[end..].starts_with('$') || text[1..].starts_with(|c: char| c.is_ascii_digit()) {
-        return None;
-    }
-    let tag = &text[..=end];
-    let close = text[tag.len()..].find(tag);
-    Some(close.map(|close| close + 2 * tag.len()))
+    let is_tag =
+        text[end..].starts_with('$') && !text[1..].starts_with(|c: char| c.is_ascii_digit());
+    is_tag.then(|| &text[..=end])
+}
+
+/// The length of a text between two of these.
+fn tagged(text: &str, tag: &str) -> Option<usize> {
+    let end = text[tag.len()..].find(tag)?;
+    Some(end + 2 * tag.len())
 }
 
 /// The length of `/* … */`.

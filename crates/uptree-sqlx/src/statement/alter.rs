@@ -53,9 +53,8 @@ fn action(cursor: &mut Cursor<'_>) -> Action {
 }
 
 fn object(cursor: &mut Cursor<'_>, action: &mut Action) {
-    action.object = if cursor.eat_any(&["constraint", "foreign key", "check"]) {
-        Object::Constraint
-    } else if cursor.sees("primary key") || cursor.sees("exclude") {
+    let is_constraint = cursor.eat_any(&["constraint", "foreign key", "primary key", "check"]);
+    action.object = if is_constraint || cursor.sees("exclude") {
         Object::Constraint
     } else if cursor.eat_any(&[
         "unique index",
