@@ -43,11 +43,11 @@ mod retry;
 mod session;
 mod settings;
 mod split;
-mod steps;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[allow(dead_code, reason = "the steps of a migration are to be built on it")]
 mod statement;
+mod steps;
 mod target;
 mod url;
 mod wait;

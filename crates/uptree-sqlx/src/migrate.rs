@@ -163,7 +163,8 @@ impl<'a> Run<'a> {
             };
             if self.job.only_wait {
                 let holder = session.holder().await;
-                self.wait.for_the_missing(self.cx, &mut self.pulse, &plan, holder);
+                self.wait
+                    .for_the_missing(self.cx, &mut self.pulse, &plan, holder);
             } else {
                 match session.try_lock(first).await {
                     Ok(Lock::Taken(ledger)) => {
@@ -269,8 +270,10 @@ impl<'a> Run<'a> {
             &self.activity,
             &mut self.retry,
         );
-        let name = file.to_string();
-        let ran = self.pulse.during(work, done, &name, &self.activity).await?;
+        let ran = self
+            .pulse
+            .during(work, done, &[file], &self.activity)
+            .await?;
         Ok(usize::from(ran))
     }
 
@@ -297,8 +300,7 @@ impl<'a> Run<'a> {
                 }
             }
         };
-        let name = file.to_string();
-        let ran = self.pulse.during(work, done, &name, activity).await;
+        let ran = self.pulse.during(work, done, files, activity).await;
         self.retry.reset();
         if let Err(error) = &ran
             && error.as_sqlx().is_some_and(is_read_only)

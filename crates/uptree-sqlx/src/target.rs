@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use crate::{ConnectError, WrongDatabase, split::Dialect};
 #[cfg(feature = "postgres")]
 use crate::postgres::PgServer;
 #[cfg(feature = "sqlite")]
 use crate::sqlite::{Anchor, SqliteFile};
+use crate::{ConnectError, WrongDatabase, split::Dialect};
 
 /// Which database, and how to get there. Shown without the password.
 ///
