@@ -164,7 +164,7 @@ impl<'a> Run<'a> {
             if self.job.only_wait {
                 let holder = session.holder().await;
                 self.wait
-                    .for_the_missing(self.cx, &mut self.pulse, &plan, holder);
+                    .for_the_missing(self.cx, &mut self.pulse, &plan, holder.as_deref());
             } else {
                 match session.try_lock(first).await {
                     Ok(Lock::Taken(ledger)) => {
@@ -181,7 +181,8 @@ impl<'a> Run<'a> {
                             true => session.holder().await,
                             false => None,
                         };
-                        self.wait.for_another(&mut self.pulse, &plan, holder);
+                        self.wait
+                            .for_another(&mut self.pulse, &plan, holder.as_deref());
                     }
                     Ok(Lock::Busy(error)) => self.wait.for_a_writer(self.cx, unlockable(error)),
                     Ok(Lock::Yield) => self.wait.for_a_turn(first),

@@ -90,8 +90,11 @@ impl Migrator {
     /// The folder that `MIGRATIONS_DIR` names, if it is set, replaces `migrations`.
     pub fn new<Db: Backend>(repo: &Repo<Db>, migrations: sqlx::migrate::Migrator) -> Self {
         let settings = repo.migrate_settings().clone();
-        let ledger = settings.table.as_deref().unwrap_or(&migrations.table_name);
-        let names = Names::new(ledger, settings.schema.as_deref());
+        let table = settings
+            .table
+            .clone()
+            .map_or(migrations.table_name, Cow::from);
+        let names = Names::new(&table, settings.schema.as_deref());
         let (target, wrong) = match &settings.url {
             Some(url) => (url.target.clone(), repo.target().differs_from(&url.target)),
             None => (repo.target().clone(), None),
@@ -160,7 +163,7 @@ impl Migrator {
         + Sync
         + 'static,
     ) -> Self {
-        if self.target.dialect() == Db::DIALECT {
+        if self.target.is::<Db>() {
             let code = Code::new::<Db>(Box::new(run));
             self.codes
                 .push(File::from_code(version, description.into(), code));
