@@ -5,7 +5,7 @@ use std::{error::Error, fmt, path::PathBuf, time::Duration};
 use sqlx::error::DatabaseError;
 use uptree_app::{BoxError, help};
 
-use crate::{classify::is_read_only, place::Place};
+use crate::{classify::is_read_only, files::FileError, place::Place};
 
 /// What a database or its driver said: the message with its code, and the DETAIL, HINT and CONTEXT
 /// that came with it.
@@ -209,6 +209,9 @@ pub enum MigrateError {
         /// The ledger's table.
         ledger: String,
     },
+    /// A file cannot be run as a migration.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// There is no connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -269,6 +272,7 @@ impl MigrateError {
             Self::Folder { .. } => {
                 Some("see that MIGRATIONS_DIR names a folder that can be read".to_owned())
             }
+            Self::File(error) => Some(error.remedy()),
             Self::Duplicate { .. } => Some("give one of them another version".to_owned()),
             Self::Changed { file } => Some(format!(
                 "put {file} back as it was, and make the change in a new migration"

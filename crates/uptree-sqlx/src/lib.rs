@@ -25,6 +25,8 @@ compile_error!("uptree-sqlx needs a database: one of its features `postgres` and
 
 mod backend;
 mod classify;
+#[allow(dead_code, reason = "nothing runs code yet")]
+mod code;
 mod error;
 mod files;
 mod ledger;
@@ -50,6 +52,7 @@ mod url;
 pub use backend::Backend;
 pub use classify::{is_rejected, is_unavailable};
 pub use error::{ConnectError, DriverError, MigrateError, WrongDatabase};
+pub use files::FileError;
 pub use migrator::Migrator;
 pub use place::Place;
 pub use repo::Repo;

@@ -5,7 +5,11 @@ use std::{borrow::Cow, path::PathBuf, time::Duration};
 use uptree_app::{BoxError, Child, Options, Result, Starting};
 
 use crate::{
-    Backend, MigrateError, Repo, files::Source, migrate::migrate, plan::plan, target::Target,
+    Backend, MigrateError, Repo,
+    files::{Loaded, Source},
+    migrate::migrate,
+    plan::plan,
+    target::Target,
 };
 
 /// How long a migration may take to be stopped on the server.
@@ -100,12 +104,15 @@ impl Migrator {
     }
 
     fn check_files(&self) -> Result<(), MigrateError> {
-        let files = self.source.load()?;
+        let files = self.source.load()?.files;
         plan(&[], &files, &self.ledger).map(drop)
     }
 
     async fn migrate(&self, cx: &Starting) -> Result<(), MigrateError> {
-        let files = self.source.load()?;
+        let Loaded { files, warnings } = self.source.load()?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
         if files.is_empty() {
             tracing::warn!("there are no migrations in {}", self.source);
         }

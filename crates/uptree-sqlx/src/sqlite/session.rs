@@ -90,12 +90,12 @@ impl SqliteSession {
     async fn run(&mut self, file: &File) -> Result<(), Failure> {
         let sql = file.sql();
         let mut completed = 0;
-        let mut results = raw_sql(sql.clone()).execute_many(&mut self.connection);
+        let mut results = raw_sql(AssertSqlSafe(sql)).execute_many(&mut self.connection);
         while let Some(result) = results.next().await {
             match result {
                 Ok(_) => completed += 1,
                 Err(error) => {
-                    let place = place_of(&error, sql.as_str(), completed);
+                    let place = place_of(&error, sql, completed);
                     return Err(Failure::File(place, error));
                 }
             }
