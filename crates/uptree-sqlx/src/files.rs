@@ -1,6 +1,5 @@
 //! The migrations that a program brings: embedded, in a folder, or written in Rust.
 
-#[allow(dead_code, reason = "a run is to check what it is about to apply")]
 pub(crate) mod check;
 mod directives;
 mod error;
@@ -11,7 +10,7 @@ mod foreign_keys;
 use std::{borrow::Cow, collections::HashMap, fmt, path::PathBuf, sync::Arc};
 
 use sqlx::{
-    SqlSafeStr,
+    AssertSqlSafe, SqlSafeStr,
     migrate::{Migration, MigrationType},
 };
 
@@ -35,25 +34,13 @@ pub(crate) struct File {
 }
 
 impl File {
-    /// A migration that is written in Rust. Its checksum is of its description.
-    #[allow(dead_code, reason = "nothing runs code yet")]
-    pub(crate) fn of_code(version: i64, description: Cow<'static, str>, code: Code) -> Self {
-        let text = format!("code {description}");
-        let sql = sqlx::AssertSqlSafe(text).into_sql_str();
-        let checksum =
-            Migration::new(version, "".into(), MigrationType::Simple, sql, false).checksum;
-        let mut migration = Migration::new(
-            version,
-            description,
-            MigrationType::Simple,
-            "".into_sql_str(),
-            false,
-        );
-        migration.checksum = checksum;
+    /// A migration that is written in Rust: its checksum is of its description alone.
+    pub(crate) fn from_code(version: i64, description: Cow<'static, str>, code: Code) -> Self {
+        let text = AssertSqlSafe(format!("-- code {description}")).into_sql_str();
+        let migration = Migration::new(version, description, MigrationType::Simple, text, false);
         let name = embedded_name(&migration);
-        let name = name.trim_end_matches(".sql").into();
         Self {
-            name,
+            name: name.trim_end_matches(".sql").into(),
             migration: migration.into(),
             code: Some(code),
             directives: Directives::default(),
@@ -80,18 +67,22 @@ impl File {
     }
 
     /// What is sent to the database: the file without its byte order mark, which is no SQL.
-    /// Of a migration in Rust nothing.
+    /// Of a migration in Rust a comment.
     pub(crate) fn sql(&self) -> &str {
         sql_of(&self.migration)
     }
 
     /// What it runs instead of SQL, if it is written in Rust.
-    #[allow(dead_code, reason = "nothing runs code yet")]
     pub(crate) fn code(&self) -> Option<&Code> {
         self.code.as_ref()
     }
 
-    #[allow(dead_code, reason = "the ledger has no place for it yet")]
+    /// The newest migration that a program must know once this one is applied.
+    pub(crate) fn requires(&self) -> Option<i64> {
+        self.directives.requires
+    }
+
+    #[cfg(test)]
     pub(crate) fn directives(&self) -> &Directives {
         &self.directives
     }
@@ -268,7 +259,7 @@ impl File {
     /// A file for tests.
     pub(crate) fn with_sql(version: i64, description: &str, sql: &str) -> Self {
         let no_tx = sql.starts_with(directives::NO_TRANSACTION);
-        let sql = sqlx::AssertSqlSafe(sql).into_sql_str();
+        let sql = AssertSqlSafe(sql).into_sql_str();
         let description = description.to_owned().into();
         let migration = Migration::new(version, description, MigrationType::Simple, sql, no_tx);
         let name = embedded_name(&migration);

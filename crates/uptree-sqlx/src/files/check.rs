@@ -4,7 +4,7 @@
 mod client;
 mod locks;
 
-use super::{Directives, File, FileError, Warning};
+use super::{File, FileError, Warning};
 use crate::{
     place,
     split::{Dialect, is_sure},
@@ -67,8 +67,7 @@ pub(crate) fn check(file: &File, dialect: Dialect) -> Findings {
 pub(crate) fn check_requires(files: &[File]) -> Vec<FileError> {
     let newest = files.iter().map(File::version).max().unwrap_or_default();
     let too_much = |file: &File| {
-        let Directives { requires } = *file.directives();
-        requires
+        file.requires()
             .filter(|requires| *requires > newest)
             .map(|requires| FileError::Requires {
                 file: file.to_string(),

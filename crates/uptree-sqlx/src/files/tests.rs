@@ -212,13 +212,13 @@ fn what_is_named_nearly_like_a_migration_is_warned_of() {
 #[test]
 fn code_is_told_by_its_description() {
     let code = || Code::new::<sqlx::Sqlite>(Box::new(|_| Box::pin(async { Ok(()) })));
-    let file = File::of_code(5, "trim names".into(), code());
+    let file = File::from_code(5, "trim names".into(), code());
     assert_eq!(file.to_string(), "0005_trim_names");
     assert_eq!(file.description(), "trim names");
-    assert_eq!(file.sql(), "");
+    assert_eq!(file.sql(), "-- code trim names");
     assert!(file.in_transaction());
     assert!(file.code().is_some());
-    let of_text = File::with_sql(5, "x", "code trim names");
+    let of_text = File::with_sql(5, "x", "-- code trim names");
     assert_eq!(file.checksum(), of_text.checksum());
 }
 
