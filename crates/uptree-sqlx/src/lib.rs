@@ -29,6 +29,9 @@ mod classify;
 mod code;
 mod error;
 mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ledger;
 mod lock_retry;
 mod migrate;
@@ -55,6 +58,7 @@ mod wait;
 pub use backend::{Backend, Native};
 pub use classify::{is_rejected, is_unavailable};
 pub use error::{ConnectError, DriverError, MigrateError, WrongDatabase};
+pub use files::FileError;
 pub use migrator::Migrator;
 pub use place::Place;
 pub use repo::Repo;
