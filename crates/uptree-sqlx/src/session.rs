@@ -68,6 +68,16 @@ pub(crate) trait Session: Send {
         activity: &Activity,
     ) -> impl Future<Output = Result<usize, Failure>> + Send;
 
+    /// A stepwise file goes on in its midst, perhaps on another connection than it was begun on: what
+    /// the statements that are done have set for their session is set again.
+    fn resume(
+        &mut self,
+        done: &[Statement<'_>],
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send {
+        let _ = done;
+        async { Ok(()) }
+    }
+
     /// Whether a statement and its mark can be committed together: then nobody will ever have to
     /// ask what became of it.
     fn is_atomic(&self, statement: &Statement<'_>) -> bool;
@@ -164,7 +174,7 @@ pub(crate) enum Verdict {
 pub(crate) enum Failure {
     /// The file is at fault, or the database while it ran it.
     File(Option<Place>, sqlx::Error),
-    /// A migration that is written in Rust has failed.
+    /// A migration that is written in Rust has failed, or the session will not run a file.
     Code(uptree_app::BoxError),
     /// The ledger could not be written.
     Ledger(sqlx::Error),
