@@ -44,7 +44,7 @@ pub(crate) struct SqliteSession {
     elected: Option<LockFile>,
     /// The file for which foreign keys were switched off.
     unkeyed: Option<i64>,
-    /// Whether files that were run together could not be committed together.
+    /// Whether files that were run together could not be committed.
     one_by_one: bool,
 }
 
@@ -156,33 +156,62 @@ impl SqliteSession {
 
     /// Runs more files in the transaction of the first, and returns how many. One that fails leaves
     /// no trace, and is the first of the next transaction: what it fails with is told there.
-    async fn run_more(
+    async fn run_together(
         &mut self,
         files: &[&File],
         since: Instant,
         activity: &Activity,
     ) -> Result<usize, sqlx::Error> {
-        let mut done = 0;
-        for file in files {
-            let joins = file.in_transaction() && file.code().is_none();
-            if !joins || since.elapsed() >= SPAN {
-                break;
-            }
-            let script = Script::new(file);
-            if !script.is_plain() {
-                break;
-            }
+        for (done, file) in files.iter().enumerate() {
+            let Some(script) = joining(file, since) else {
+                return Ok(done);
+            };
             activity.begin();
             activity.files(done + 1);
             self.link.execute("SAVEPOINT uptree_file").await?;
             if self.run(file, &script, activity).await.is_err() {
                 self.link.execute("ROLLBACK TO uptree_file").await?;
-                break;
+                return Ok(done);
             }
             self.link.execute("RELEASE uptree_file").await?;
-            done += 1;
         }
-        Ok(done)
+        Ok(files.len())
+    }
+
+    /// Runs more files, each in a transaction of its own, and returns how many. It only saves that
+    /// the whole ledger is read for each.
+    async fn run_apart(&mut self, files: &[&File], since: Instant, activity: &Activity) -> usize {
+        for (done, file) in files.iter().enumerate() {
+            let Some(script) = joining(file, since) else {
+                return done;
+            };
+            activity.begin();
+            activity.files(done + 1);
+            if self.run_alone(file, &script, activity).await.is_err() {
+                self.link.roll_back().await;
+                return done;
+            }
+        }
+        files.len()
+    }
+
+    async fn run_alone(
+        &mut self,
+        file: &File,
+        script: &Script<'_>,
+        activity: &Activity,
+    ) -> Result<(), Failure> {
+        self.link
+            .begin(Duration::ZERO)
+            .await
+            .map_err(Failure::Ledger)?;
+        let connection = &mut self.link.connection;
+        let is_new = self.tables.is_at(connection, file, 0, Entry::New).await;
+        if !is_new.map_err(Failure::Ledger)? {
+            return Err(Failure::Elsewhere);
+        }
+        self.run(file, script, activity).await?;
+        self.link.commit().await.map_err(Failure::Ledger)
     }
 
     /// Refuses a statement of a stepwise file that would take the rows of others with it.
@@ -273,35 +302,40 @@ impl Session for SqliteSession {
             self.link.roll_back().await;
             return Err(failure);
         }
-        let mut done = 1;
         let is_code = first.code().is_some();
         if is_code || script.soils() {
             self.link.soil();
         }
-        if !self.one_by_one
-            && !is_code
-            && script.is_plain()
-            && files.len() > 1
-            && self.defers_nothing().await
-        {
-            match self.run_more(&files[1..], since, activity).await {
-                Ok(more) => done += more,
-                // The whole was rolled back by what has failed.
-                Err(_) => done = 0,
+        let more = match !is_code && script.is_plain() {
+            true => &files[1..],
+            false => &[],
+        };
+        let together = !more.is_empty() && !self.one_by_one && self.defers_nothing().await;
+        let joined = match together {
+            true => self.run_together(more, since, activity).await,
+            false => Ok(0),
+        };
+        let committed = match joined {
+            Ok(_) => self.link.commit().await,
+            Err(_) => {
+                // What has failed has rolled back the whole.
+                self.link.roll_back().await;
+                Ok(())
             }
-        }
-        if done > 0 {
-            match self.link.commit().await {
-                Ok(()) => return Ok(done),
+        };
+        match (joined, committed) {
+            (Ok(0), Err(error)) => {
                 // A constraint that is deferred to here is the file's.
-                Err(error) if done == 1 => return Err(Failure::File(None, error)),
-                Err(_) => {}
+                Err(Failure::File(None, error))
+            }
+            (Ok(joined), Ok(())) if together => Ok(1 + joined),
+            (Ok(_), Ok(())) => Ok(1 + self.run_apart(more, since, activity).await),
+            _ => {
+                // From the ledger again, and apart: then it is known whose failure it is.
+                self.one_by_one = true;
+                Err(Failure::Elsewhere)
             }
         }
-        // From the ledger again, and one by one: then it is known whose failure it is.
-        self.link.roll_back().await;
-        self.one_by_one = true;
-        Err(Failure::Elsewhere)
     }
 
     async fn resume(&mut self, done: &[Statement<'_>]) -> Result<(), sqlx::Error> {
@@ -390,6 +424,12 @@ impl Session for SqliteSession {
     async fn close(self) {
         self.link.close().await;
     }
+}
+
+/// A file that may be run after another without a look at the ledger, if it is time.
+fn joining<'a>(file: &'a File, since: Instant) -> Option<Script<'a>> {
+    let joins = file.in_transaction() && file.code().is_none() && since.elapsed() < SPAN;
+    joins.then(|| Script::new(file)).filter(Script::is_plain)
 }
 
 impl SqliteSession {

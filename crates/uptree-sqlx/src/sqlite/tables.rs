@@ -35,37 +35,47 @@ impl LedgerTables {
         &mut self,
         connection: &mut SqliteConnection,
     ) -> Result<Ledger, sqlx::Error> {
-        for (assumed, with_steps) in [(Tables::All, true), (Tables::Sqlx, false)] {
-            let sql = AssertSqlSafe(self.select(with_steps));
-            match raw_sql(sql).fetch_all(&mut *connection).await {
-                Ok(rows) => {
-                    self.there = assumed;
-                    let rows = rows.iter().map(|found| row(found, with_steps));
-                    return Ok(Ledger {
-                        rows: rows.collect::<Result<_, _>>()?,
-                        tables: assumed,
-                    });
-                }
-                Err(error) if is_undefined_table(&error) => {}
-                Err(error) => return Err(error),
+        loop {
+            if let Some(rows) = fetch(connection, self.all()).await? {
+                let rows = rows.iter().map(|found| row(found, true));
+                return Ok(self.seen(Tables::All, rows.collect::<Result<_, _>>()?));
+            }
+            let Some(rows) = fetch(connection, self.sqlx_alone()).await? else {
+                return Ok(self.seen(Tables::None, Vec::new()));
+            };
+            // Between the two the others may have been made, and a row that is not finished, which
+            // would be taken for one that sqlx has left.
+            let own = COLUMNS.len();
+            let is_late = rows.iter().any(|row| row.try_get(own).unwrap_or(false));
+            if !is_late {
+                let rows = rows.iter().map(|found| row(found, false));
+                return Ok(self.seen(Tables::Sqlx, rows.collect::<Result<_, _>>()?));
             }
         }
-        self.there = Tables::None;
-        Ok(Ledger::default())
     }
 
-    fn select(&self, with_steps: bool) -> String {
+    fn seen(&mut self, tables: Tables, rows: Vec<Row>) -> Ledger {
+        self.there = tables;
+        Ledger { rows, tables }
+    }
+
+    fn all(&self) -> String {
         let own = COLUMNS.map(|column| format!("l.{column}")).join(", ");
+        let more = STEP_COLUMNS.map(|column| format!("s.{column}")).join(", ");
         let (ledger, steps) = (&self.names.ledger, &self.names.steps);
-        if with_steps {
-            let more = STEP_COLUMNS.map(|column| format!("s.{column}")).join(", ");
-            format!(
-                "SELECT {own}, {more} FROM {ledger} AS l
-                 LEFT JOIN {steps} AS s ON s.version = l.version ORDER BY l.version"
-            )
-        } else {
-            format!("SELECT {own} FROM {ledger} AS l ORDER BY l.version")
-        }
+        format!(
+            "SELECT {own}, {more} FROM {ledger} AS l
+             LEFT JOIN {steps} AS s ON s.version = l.version ORDER BY l.version"
+        )
+    }
+
+    fn sqlx_alone(&self) -> String {
+        let own = COLUMNS.map(|column| format!("l.{column}")).join(", ");
+        let (ledger, steps) = (&self.names.ledger, self.names.steps.replace('\'', "''"));
+        format!(
+            "SELECT {own}, EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '{steps}')
+             FROM {ledger} AS l ORDER BY l.version"
+        )
     }
 
     /// Creates those of the tables that are missing.
@@ -209,6 +219,18 @@ impl LedgerTables {
                 .await?;
         }
         Ok(())
+    }
+}
+
+/// The rows; `None` if a table is not there.
+async fn fetch(
+    connection: &mut SqliteConnection,
+    sql: String,
+) -> Result<Option<Vec<SqliteRow>>, sqlx::Error> {
+    match raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await {
+        Ok(rows) => Ok(Some(rows)),
+        Err(error) if is_undefined_table(&error) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
