@@ -10,7 +10,7 @@ use crate::{
     activity::Activity,
     classify::is_read_only,
     error::{Chain, failed},
-    files::File,
+    files::{File, check::check},
     ledger::{Instance, Ledger, Names, Tables},
     lock_retry::LockRetry,
     plan::{Note, Plan, plan},
@@ -90,6 +90,7 @@ async fn run_sessions<M: Migratable>(
         rows: 0,
         tries: 0,
         crowded: false,
+        checked: false,
     };
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
     loop {
@@ -140,6 +141,8 @@ struct Run<'a> {
     tries: u32,
     /// Whether the server has had no room for a connection.
     crowded: bool,
+    /// Whether the files that are to be applied have been looked at.
+    checked: bool,
 }
 
 impl<'a> Run<'a> {
@@ -166,6 +169,7 @@ impl<'a> Run<'a> {
                 self.wait
                     .for_the_missing(self.cx, &mut self.pulse, &plan, holder.as_deref());
             } else {
+                self.check::<M>(&plan)?;
                 match session.try_lock(first).await {
                     Ok(Lock::Taken(ledger)) => {
                         let plan = self.plan(&ledger)?;
@@ -216,6 +220,25 @@ impl<'a> Run<'a> {
             }
         }
         Ok(plan)
+    }
+
+    /// Refuses files that cannot be run, before anything runs. Those that are applied already are
+    /// past that: they can not be changed any more.
+    fn check<M: Migratable>(&mut self, plan: &Plan<'_>) -> Result<(), MigrateError> {
+        if self.checked {
+            return Ok(());
+        }
+        self.checked = true;
+        for file in &plan.steps {
+            let findings = check(file, M::DIALECT);
+            if let Some(refusal) = findings.refusals.into_iter().next() {
+                return Err(refusal.into());
+            }
+            for warning in findings.warnings {
+                tracing::warn!("{warning}");
+            }
+        }
+        Ok(())
     }
 
     /// Applies files for as long as the lock is held. Returns whether all of them are applied.

@@ -7,7 +7,7 @@ use uptree_app::{BoxError, Child, Options, Result, Starting};
 use crate::{
     Backend, MigrateError, MigrateRole, MigrateSettings, Native, Repo, WrongDatabase,
     code::Code,
-    files::{File, Source},
+    files::{File, Loaded, Source, check::check_requires},
     ledger::{Ledger, Names},
     migrate::{Job, migrate},
     plan::plan,
@@ -179,20 +179,26 @@ impl Migrator {
     }
 
     /// All the migrations, in the order of their versions.
-    pub(crate) fn files(&self) -> Result<Vec<File>, MigrateError> {
-        let mut files = self.source.load()?.to_vec();
-        files.extend(self.codes.iter().cloned());
-        files.sort_by_key(File::version);
-        Ok(files)
+    pub(crate) fn load(&self) -> Result<Loaded, MigrateError> {
+        let mut loaded = self.source.load()?;
+        loaded.files.extend(self.codes.iter().cloned());
+        loaded.files.sort_by_key(File::version);
+        if let Some(error) = check_requires(&loaded.files).into_iter().next() {
+            return Err(error.into());
+        }
+        Ok(loaded)
     }
 
     fn check_files(&self) -> Result<(), MigrateError> {
-        let files = self.files()?;
+        let files = self.load()?.files;
         plan(&Ledger::default(), &files, None, &self.names.ledger).map(drop)
     }
 
     async fn migrate(&self, cx: &Starting) -> Result<(), MigrateError> {
-        let files = self.files()?;
+        let Loaded { files, warnings } = self.load()?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
         if files.is_empty() {
             tracing::warn!("there are no migrations in {}", self.source);
         }
