@@ -29,6 +29,9 @@ mod classify;
 mod code;
 mod error;
 mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ledger;
 mod lock_retry;
 mod migrate;
