@@ -9,6 +9,7 @@
 //! | [`migrations`], [`slow`] | a folder for `MIGRATIONS_DIR`, and a file for it that takes its time |
 //! | [`http`] | a blocking HTTP/1.1 client: single requests, kept connections, raw bytes |
 //! | [`load`] | clients that go on, and note what came of each request |
+//! | [`Proxy`] | between a process and its database: counts round trips, delays, cuts at numbered points |
 //! | [`free_addr`] | an address that nothing listens on, and no other test is given |
 //! | [`eventually`] | tries again until a value is there, or the time is up |
 //!
@@ -60,6 +61,7 @@ mod migrations;
 mod port;
 mod postgres;
 mod process;
+mod proxy;
 
 pub use database::{Database, Held, HeldFile, Sqlite};
 pub use eventually::eventually;
@@ -68,6 +70,7 @@ pub use migrations::{migrations, slow};
 pub use port::free_addr;
 pub use postgres::{Postgres, Session};
 pub use process::{Ended, Service, binary, command};
+pub use proxy::{Cut, Proxy};
 pub use rustix::process::Signal;
 
 /// Makes tests of functions that take a [`Database`]: for `fn it_works(database: &Database)` the
