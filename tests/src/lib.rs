@@ -2,8 +2,8 @@
 //!
 //! | | |
 //! |---|---|
-//! | [`Database`] | an empty database of either kind; [`on_both!`] runs a test on each |
-//! | [`Postgres`] | a Postgres server of the test's own, gone when the test is |
+//! | [`Database`] | an empty database of any kind; [`on_all!`] runs a test on each, [`on_both!`] without MariaDB |
+//! | [`Postgres`], [`MariaDb`] | a server of the test's own, gone when the test is |
 //! | [`Service`] | one of the examples' binaries: spawned, signalled, waited for, read line by line |
 //! | [`Example`] | the example service on a free address |
 //! | [`migrations`], [`slow`] | a folder for `MIGRATIONS_DIR`, and a file for it that takes its time |
@@ -57,21 +57,25 @@ mod example;
 mod folders;
 pub mod http;
 pub mod load;
+mod mariadb;
 mod migrations;
 mod port;
 mod postgres;
 mod process;
 mod proxy;
+mod server;
 
 pub use database::{Database, Held, HeldFile, Sqlite};
 pub use eventually::eventually;
 pub use example::{Example, failure};
+pub use mariadb::MariaDb;
 pub use migrations::{migrations, slow};
 pub use port::free_addr;
-pub use postgres::{Postgres, Session};
+pub use postgres::Postgres;
 pub use process::{Ended, Service, binary, command};
 pub use proxy::{Cut, Proxy};
 pub use rustix::process::Signal;
+pub use server::Session;
 
 /// Makes tests of functions that take a [`Database`]: for `fn it_works(database: &Database)` the
 /// tests `it_works::on_sqlite` and `it_works::on_postgres`.
@@ -89,6 +93,35 @@ macro_rules! on_both {
             #[test]
             fn on_postgres() {
                 if let Some(database) = Database::postgres() {
+                    super::$name(&database);
+                }
+            }
+        })+
+    };
+}
+
+/// As [`on_both!`], and the test `it_works::on_mariadb`.
+#[macro_export]
+macro_rules! on_all {
+    ($($name:ident),+ $(,)?) => {
+        $(mod $name {
+            use $crate::Database;
+
+            #[test]
+            fn on_sqlite() {
+                super::$name(&Database::sqlite());
+            }
+
+            #[test]
+            fn on_postgres() {
+                if let Some(database) = Database::postgres() {
+                    super::$name(&database);
+                }
+            }
+
+            #[test]
+            fn on_mariadb() {
+                if let Some(database) = Database::mariadb() {
                     super::$name(&database);
                 }
             }
