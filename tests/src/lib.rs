@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Database`] | an empty database of any kind; [`on_all!`] runs a test on each, [`on_both!`] without MariaDB |
 //! | [`Postgres`], [`MariaDb`] | a server of the test's own, gone when the test is |
+//! | [`PgBouncer`] | a pooler before such a Postgres server |
 //! | [`Service`] | one of the examples' binaries: spawned, signalled, waited for, read line by line |
 //! | [`Example`] | the example service on a free address |
 //! | [`migrations`], [`slow`] | a folder for `MIGRATIONS_DIR`, and a file for it that takes its time |
@@ -59,6 +60,7 @@ pub mod http;
 pub mod load;
 mod mariadb;
 mod migrations;
+mod pgbouncer;
 mod port;
 mod postgres;
 mod process;
@@ -70,6 +72,7 @@ pub use eventually::eventually;
 pub use example::{Example, failure};
 pub use mariadb::MariaDb;
 pub use migrations::{migrations, slow};
+pub use pgbouncer::{PgBouncer, PoolMode};
 pub use port::free_addr;
 pub use postgres::Postgres;
 pub use process::{Ended, Service, binary, command};

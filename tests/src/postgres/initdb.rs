@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{PASSWORD, USER};
+use super::Postgres;
 use crate::server::{Account, command, template};
 
 /// Part of the template's name: to be changed together with what [`initdb`] does.
@@ -17,14 +17,14 @@ pub(super) fn copy(bin: &Path, account: Option<Account>, data: &Path) {
 
 fn initdb(bin: &Path, account: Option<Account>, data: &Path) {
     let password = data.with_file_name("password");
-    fs::write(&password, PASSWORD).expect("the folder was just made");
+    fs::write(&password, Postgres::PASSWORD).expect("the folder was just made");
     let mut initdb = command(&bin.join("initdb"));
     initdb
         .args([
             "--auth-local=trust",
             "--auth-host=scram-sha-256",
             "--username",
-            USER,
+            Postgres::USER,
             "--pwfile",
         ])
         .arg(&password);

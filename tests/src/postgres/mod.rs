@@ -12,10 +12,6 @@ use xtask::servers;
 
 use crate::server::{self, Kind, Server, Session, command};
 
-/// The superuser that every server has, and its password.
-const USER: &str = "postgres";
-const PASSWORD: &str = "secret";
-
 const KIND: Kind = Kind {
     name: "PostgreSQL",
     prefix: "uptree-pg-",
@@ -42,6 +38,11 @@ pub struct Postgres {
 }
 
 impl Postgres {
+    /// The superuser that every server has.
+    pub const USER: &str = "postgres";
+    /// The superuser's password.
+    pub const PASSWORD: &str = "secret";
+
     /// Starts a server, and returns when it answers.
     ///
     /// `None` means that Postgres is not installed, and that the test said that it is skipped: it
@@ -86,7 +87,7 @@ impl Postgres {
 
     /// The URL of a database, as the superuser.
     pub fn url(&self, database: &str) -> String {
-        self.url_as(USER, PASSWORD, database)
+        self.url_as(Self::USER, Self::PASSWORD, database)
     }
 
     /// The URL of a database, with another login.
@@ -134,7 +135,7 @@ impl Postgres {
             "--tuples-only",
             "--set=ON_ERROR_STOP=1",
         ]);
-        psql.args(["--username", USER, "--dbname", database]);
+        psql.args(["--username", Self::USER, "--dbname", database]);
         psql.args(["--port", &self.addr().port().to_string(), "--host"]);
         psql.arg(self.folder());
         psql
