@@ -6,7 +6,7 @@
 //! | [`Postgres`], [`MariaDb`] | a server of the test's own, gone when the test is |
 //! | [`PgBouncer`] | a pooler before such a Postgres server |
 //! | [`Service`] | one of the examples' binaries: spawned, signalled, waited for, read line by line |
-//! | [`Example`] | the example service on a free address |
+//! | [`Example`] | the example service on a free address, or one that only migrates |
 //! | [`migrations`], [`slow`] | a folder for `MIGRATIONS_DIR`, and a file for it that takes its time |
 //! | [`http`] | a blocking HTTP/1.1 client: single requests, kept connections, raw bytes |
 //! | [`load`] | clients that go on, and note what came of each request |
