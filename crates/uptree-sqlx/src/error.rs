@@ -243,7 +243,9 @@ pub enum MigrateError {
         place: Option<Place>,
     },
     /// A row of the ledger says that this program is too old for the schema.
-    #[error("migration {version} ({description}) requires a program that knows migration {requires}; this one knows {known}")]
+    #[error(
+        "migration {version} ({description}) requires a program that knows migration {requires}; this one knows {known}"
+    )]
     TooOld {
         /// The version of the row that says so.
         version: i64,
@@ -280,7 +282,9 @@ pub enum MigrateError {
     },
     /// A file must run outside a transaction, and the connection goes through a pooler that lends
     /// it for a transaction only.
-    #[error("{file} runs outside a transaction, which cannot be locked through a transaction pooler")]
+    #[error(
+        "{file} runs outside a transaction, which cannot be locked through a transaction pooler"
+    )]
     Pooled {
         /// The file.
         file: String,

@@ -28,8 +28,7 @@ impl File {
     /// A migration that is written in Rust: its checksum is of its description alone.
     pub(crate) fn from_code(version: i64, description: Cow<'static, str>, code: Code) -> Self {
         let text = AssertSqlSafe(format!("-- code {description}")).into_sql_str();
-        let migration =
-            Migration::new(version, description, MigrationType::Simple, text, false);
+        let migration = Migration::new(version, description, MigrationType::Simple, text, false);
         Self {
             code: Some(code),
             ..Self::embedded(&migration)

@@ -240,7 +240,9 @@ mod tests {
             ),
         ] {
             let rows: Vec<_> = ledger_.iter().copied().map(row).collect();
-            let found = plan(&ledger(&rows), &files(files_), None, "ledger").unwrap().notes;
+            let found = plan(&ledger(&rows), &files(files_), None, "ledger")
+                .unwrap()
+                .notes;
             assert_eq!(found, notes, "{ledger_:?} {files_:?}");
         }
     }

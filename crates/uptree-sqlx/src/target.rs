@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use crate::{ConnectError, WrongDatabase, split::Dialect};
 #[cfg(feature = "postgres")]
 use crate::postgres::PgServer;
 #[cfg(feature = "sqlite")]
 use crate::sqlite::{Anchor, SqliteFile};
+use crate::{ConnectError, WrongDatabase, split::Dialect};
 
 /// Which database, and how to get there. Shown without the password.
 ///
@@ -54,6 +54,16 @@ impl Target {
             wanted: self.dialect().name(),
             target: migrate.to_string(),
         })
+    }
+
+    /// The user that logs in, if the database has users.
+    pub(crate) fn user(&self) -> Option<String> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(server) => Some(server.options().get_username().to_owned()),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => None,
+        }
     }
 
     /// Whose SQL it takes.

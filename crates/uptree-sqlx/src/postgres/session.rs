@@ -256,11 +256,7 @@ impl PgSession {
         files.iter().take_while(fits).count().max(1)
     }
 
-    async fn apply_whole(
-        &mut self,
-        files: &[&File],
-        activity: &Activity,
-    ) -> Result<(), Failure> {
+    async fn apply_whole(&mut self, files: &[&File], activity: &Activity) -> Result<(), Failure> {
         let message = self.message(files);
         let answer = self.send(&message, activity).await;
         match answer.outcome {

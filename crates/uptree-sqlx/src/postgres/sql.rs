@@ -194,8 +194,7 @@ impl Tables {
 }
 
 /// The nanoseconds of the server's clock.
-const NANOSECONDS: &str =
-    "(EXTRACT(EPOCH FROM pg_catalog.clock_timestamp()) * 1000000000)::bigint";
+const NANOSECONDS: &str = "(EXTRACT(EPOCH FROM pg_catalog.clock_timestamp()) * 1000000000)::bigint";
 
 /// Has the server look after its client and not hurry it: for the transaction, or for the session.
 /// It returns the process.
@@ -240,7 +239,7 @@ pub(super) fn literal(text: impl AsRef<str>) -> String {
 }
 
 /// sqlx's key for the lock on a database.
-pub(super) fn lock_key(database: &str) -> i64 {
+pub(crate) fn lock_key(database: &str) -> i64 {
     0x3d32_ad9e * i64::from(crc32(database.as_bytes()))
 }
 
