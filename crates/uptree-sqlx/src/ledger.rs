@@ -30,6 +30,14 @@ pub(crate) fn create_on_sqlite(table: &str) -> String {
     )
 }
 
+#[cfg(feature = "mysql")]
+pub(crate) fn create_on_mysql(table: &str) -> String {
+    create(
+        table,
+        ["TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP", "BLOB"],
+    )
+}
+
 /// SQLite keeps the text: it is sqlx's with its line breaks.
 fn create(table: &str, [installed_on, checksum]: [&str; 2]) -> String {
     format!(

@@ -114,6 +114,8 @@ impl Migrator {
             Target::Postgres(server) => migrate(cx, server, &files, &self.ledger).await,
             #[cfg(feature = "sqlite")]
             Target::Sqlite(file) => migrate(cx, file, &files, &self.ledger).await,
+            #[cfg(feature = "mysql")]
+            Target::MySql(server) => migrate(cx, server, &files, &self.ledger).await,
         }
     }
 }

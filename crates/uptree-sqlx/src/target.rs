@@ -3,6 +3,8 @@
 use std::fmt;
 
 use crate::ConnectError;
+#[cfg(feature = "mysql")]
+use crate::mysql::MySqlServer;
 #[cfg(feature = "postgres")]
 use crate::postgres::PgServer;
 #[cfg(feature = "sqlite")]
@@ -17,6 +19,8 @@ pub(crate) enum Target {
     Postgres(PgServer),
     #[cfg(feature = "sqlite")]
     Sqlite(SqliteFile),
+    #[cfg(feature = "mysql")]
+    MySql(MySqlServer),
 }
 
 impl Target {
@@ -29,6 +33,8 @@ impl Target {
             Self::Postgres(server) => server.prove().await.map(|()| Kept::default()),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(file) => file.prove().await.map(|anchor| Kept { anchor }),
+            #[cfg(feature = "mysql")]
+            Self::MySql(server) => server.prove().await.map(|()| Kept::default()),
         }
     }
 }
@@ -40,6 +46,8 @@ impl fmt::Display for Target {
             Self::Postgres(server) => server.fmt(f),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(file) => file.fmt(f),
+            #[cfg(feature = "mysql")]
+            Self::MySql(server) => server.fmt(f),
         }
     }
 }
