@@ -8,7 +8,7 @@
 
 use sqlx::{Any, Connection, Database, any::AnyConnectOptions};
 
-use crate::{DatabaseUrl, WrongDatabase, target::Target};
+use crate::{DatabaseUrl, WrongDatabase, split::Dialect, target::Target};
 
 /// A database that a [`Repo`](crate::Repo) can be of: [`sqlx::Any`], [`sqlx::Postgres`],
 /// [`sqlx::Sqlite`], `sqlx::MySql`.
@@ -18,16 +18,43 @@ pub trait Backend: sealed::Sealed {}
 
 impl<Db: sealed::Sealed> Backend for Db {}
 
+/// A database whose own connections a migration in Rust can have: [`sqlx::Postgres`],
+/// [`sqlx::Sqlite`], `sqlx::MySql`.
+///
+/// It cannot be implemented elsewhere.
+pub trait Native: Backend + sealed::Native {}
+
+impl<Db: Backend + sealed::Native> Native for Db {}
+
 /// How the connections of a pool are made.
 pub(crate) type OptionsOf<Db> = <<Db as Database>::Connection as Connection>::Options;
 
 mod sealed {
-    use super::{Database, DatabaseUrl, OptionsOf, WrongDatabase};
+    use super::{Database, DatabaseUrl, Dialect, OptionsOf, WrongDatabase};
+
+    pub trait Native: Database {
+        const DIALECT: Dialect;
+    }
 
     pub trait Sealed: Database {
         /// How this kind of pool connects to what the URL names.
         fn options(url: &DatabaseUrl) -> Result<OptionsOf<Self>, WrongDatabase>;
     }
+}
+
+#[cfg(feature = "postgres")]
+impl sealed::Native for sqlx::Postgres {
+    const DIALECT: Dialect = Dialect::Postgres;
+}
+
+#[cfg(feature = "sqlite")]
+impl sealed::Native for sqlx::Sqlite {
+    const DIALECT: Dialect = Dialect::Sqlite;
+}
+
+#[cfg(feature = "mysql")]
+impl sealed::Native for sqlx::MySql {
+    const DIALECT: Dialect = Dialect::MySql;
 }
 
 impl sealed::Sealed for Any {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`Repo`] | a pool of connections: a handle, and the child that fills it |
 //! | [`Migrator`] | a child that brings the schema up to date before those after it start |
-//! | [`DatabaseSettings`] | `DATABASE_URL`, `POOL_SIZE`, `MIGRATIONS_DIR`, by flag or environment |
+//! | [`DatabaseSettings`], [`MigrateSettings`] | `DATABASE_URL`, `MIGRATE` and the others, by flag or environment |
 //! | [`is_unavailable`], [`is_rejected`] | what an error means for whoever asked |
 //!
 //! # Features
@@ -26,11 +26,14 @@ compile_error!(
     "uptree-sqlx needs a database: one of its features `postgres`, `sqlite` and `mysql`"
 );
 
+mod activity;
 mod backend;
 mod classify;
+mod code;
 mod error;
 mod files;
 mod ledger;
+mod lock_retry;
 mod migrate;
 mod migrator;
 #[cfg(feature = "mysql")]
@@ -45,18 +48,21 @@ mod retry;
 mod session;
 mod settings;
 mod split;
+mod statement;
+mod steps;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[allow(dead_code, reason = "the steps of a migration are to be built on it")]
 mod statement;
 mod target;
 mod url;
+mod wait;
 
-pub use backend::Backend;
+pub use backend::{Backend, Native};
 pub use classify::{is_rejected, is_unavailable};
 pub use error::{ConnectError, DriverError, MigrateError, WrongDatabase};
 pub use migrator::Migrator;
 pub use place::Place;
 pub use repo::Repo;
-pub use settings::DatabaseSettings;
+pub use settings::{DatabaseSettings, MigrateRole, MigrateSettings};
 pub use url::{DatabaseUrl, UrlError};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::ConnectError;
+use crate::{ConnectError, WrongDatabase, split::Dialect};
 #[cfg(feature = "mysql")]
 use crate::mysql::MySqlServer;
 #[cfg(feature = "postgres")]
@@ -35,6 +35,45 @@ impl Target {
             Self::Sqlite(file) => file.prove().await.map(|anchor| Kept { anchor }),
             #[cfg(feature = "mysql")]
             Self::MySql(server) => server.prove().await.map(|()| Kept::default()),
+        }
+    }
+}
+
+/// Does the same with the database that a target is of, whichever it is: `with_database!(target,
+/// |database| …)`, where `database` is a [`Migratable`](crate::session::Migratable).
+macro_rules! with_database {
+    ($target:expr, |$database:ident| $body:expr) => {
+        match $target {
+            #[cfg(feature = "postgres")]
+            crate::target::Target::Postgres($database) => $body,
+            #[cfg(feature = "sqlite")]
+            crate::target::Target::Sqlite($database) => $body,
+            #[cfg(feature = "mysql")]
+            crate::target::Target::MySql($database) => $body,
+        }
+    };
+}
+pub(crate) use with_database;
+
+impl Target {
+    /// An error, if what migrates a database of this kind is a connection to another kind.
+    pub(crate) fn differs_from(&self, migrate: &Self) -> Option<WrongDatabase> {
+        (self.dialect() != migrate.dialect()).then(|| WrongDatabase {
+            wanted: self.dialect().name(),
+            target: migrate.to_string(),
+            remedy: "let MIGRATE_URL be of the same kind as DATABASE_URL",
+        })
+    }
+
+    /// Whose SQL it takes.
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => Dialect::Postgres,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => Dialect::Sqlite,
+            #[cfg(feature = "mysql")]
+            Self::MySql(_) => Dialect::MySql,
         }
     }
 }
