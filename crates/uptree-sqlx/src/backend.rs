@@ -33,6 +33,7 @@ mod sealed {
     use super::{Database, DatabaseUrl, Dialect, OptionsOf, WrongDatabase};
 
     pub trait Native: Database {
+        #[allow(private_interfaces, reason = "nobody can implement it elsewhere")]
         const DIALECT: Dialect;
     }
 

@@ -1,17 +1,18 @@
 //! The migrations that a program brings, embedded or in a folder.
 
 use std::{
+    borrow::Cow,
     fmt, fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use sqlx::{
-    AssertSqlSafe, SqlSafeStr, SqlStr,
+    AssertSqlSafe, SqlSafeStr,
     migrate::{Migration, MigrationType},
 };
 
-use crate::MigrateError;
+use crate::{MigrateError, code::Code};
 
 /// One migration.
 #[derive(Clone, Debug)]
@@ -19,9 +20,33 @@ pub(crate) struct File {
     /// The file's name.
     name: String,
     migration: Migration,
+    /// What it does, if it is written in Rust.
+    code: Option<Code>,
 }
 
 impl File {
+    /// A migration that is written in Rust: its checksum is of its description alone.
+    pub(crate) fn from_code(version: i64, description: Cow<'static, str>, code: Code) -> Self {
+        let text = AssertSqlSafe(format!("-- code {description}")).into_sql_str();
+        let migration =
+            Migration::new(version, description, MigrationType::Simple, text, false);
+        Self {
+            code: Some(code),
+            ..Self::embedded(&migration)
+        }
+    }
+
+    /// What it does, if it is written in Rust.
+    pub(crate) fn code(&self) -> Option<&Code> {
+        self.code.as_ref()
+    }
+
+    /// The newest migration that a program must know once this one is applied.
+    #[allow(clippy::unused_self)]
+    pub(crate) fn requires(&self) -> Option<i64> {
+        None
+    }
+
     pub(crate) fn version(&self) -> i64 {
         self.migration.version
     }
@@ -39,8 +64,8 @@ impl File {
         !self.migration.no_tx
     }
 
-    pub(crate) fn sql(&self) -> SqlStr {
-        self.migration.sql.clone()
+    pub(crate) fn sql(&self) -> &str {
+        self.migration.sql.as_str()
     }
 
     /// An embedded file. `migrate!()` forgets its name: it is made up again, with the four digits
@@ -57,6 +82,7 @@ impl File {
         Self {
             name: format!("{version:04}_{description}{suffix}"),
             migration: migration.clone(),
+            code: None,
         }
     }
 
@@ -90,6 +116,7 @@ impl File {
         Ok(Some(Self {
             migration: Migration::new(version, description.into(), kind, sql, no_tx),
             name,
+            code: None,
         }))
     }
 }

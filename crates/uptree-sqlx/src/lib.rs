@@ -48,7 +48,6 @@ mod retry;
 mod session;
 mod settings;
 mod split;
-mod statement;
 mod steps;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -162,7 +162,7 @@ impl Migrator {
     ) -> Self {
         if self.target.dialect() == Db::DIALECT {
             let code = Code::new::<Db>(Box::new(run));
-            self.codes.push(File::code(version, description.into(), code));
+            self.codes.push(File::from_code(version, description.into(), code));
         }
         self
     }

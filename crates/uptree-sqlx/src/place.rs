@@ -53,7 +53,8 @@ pub(crate) fn of_statement(
     Some(Place { line, column: None })
 }
 
-fn of_offset(sql: &str, offset: usize) -> Place {
+/// The place of a byte.
+pub(crate) fn of_offset(sql: &str, offset: usize) -> Place {
     let before = &sql[..offset];
     let line = before.matches('\n').count() + 1;
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);

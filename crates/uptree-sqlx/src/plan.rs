@@ -331,7 +331,8 @@ mod tests {
             // Who has no files makes no claim.
             (&[], 9, true),
         ] {
-            let outcome = plan(&ledger(&[needs(requires)]), &files(known), None, "ledger");
+            let files = files(known);
+            let outcome = plan(&ledger(&[needs(requires)]), &files, None, "ledger");
             assert_eq!(outcome.is_ok(), admitted, "{known:?} {requires}");
             if let Err(error) = outcome {
                 assert_eq!(

@@ -23,6 +23,17 @@ pub(crate) enum Dialect {
     MySql,
 }
 
+impl Dialect {
+    /// What the database is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "Postgres",
+            Self::Sqlite => "SQLite",
+            Self::MySql => "MySQL",
+        }
+    }
+}
+
 /// The statements of `sql`, each from its first word to before its semicolon.
 pub(crate) fn statements(sql: &str, dialect: Dialect) -> impl Iterator<Item = Range<usize>> {
     Split::new(Scanner::new(sql, dialect), dialect)

@@ -19,8 +19,8 @@ use sqlx::{
 
 use self::{brake::SqliteBrake, session::SqliteSession};
 use crate::{
-    ConnectError, DatabaseUrl, UrlError, classify::is_busy, error::WHO_HAS_IT, session::Migratable,
-    target::Target,
+    ConnectError, DatabaseUrl, UrlError, classify::is_busy, error::WHO_HAS_IT, ledger::Names,
+    session::Migratable, split::Dialect, target::Target,
 };
 
 /// How long SQLite itself waits for a lock during a start: whoever has to stop soon must not be
@@ -257,13 +257,15 @@ impl Migratable for SqliteFile {
     type Session = SqliteSession;
     type Brake = SqliteBrake;
 
+    const DIALECT: Dialect = Dialect::Sqlite;
+
     fn brake(&self) -> SqliteBrake {
         SqliteBrake::default()
     }
 
     async fn session(
         &self,
-        ledger: &str,
+        names: &Names,
         brake: &SqliteBrake,
     ) -> Result<SqliteSession, ConnectError> {
         let options = self
@@ -280,7 +282,7 @@ impl Migratable for SqliteFile {
         Ok(SqliteSession::new(
             connection,
             engaged,
-            ledger,
+            names,
             self.lock_path(),
         ))
     }

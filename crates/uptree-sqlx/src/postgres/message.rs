@@ -156,7 +156,19 @@ impl<'a> Message<'a> {
         }
     }
 
-    fn limit(&mut self, timeouts: &Timeouts, pace: Pace) {
+    /// Adds one statement of a file.
+    pub(super) fn statement(&mut self, file: &'a File, statement: &Statement<'_>) {
+        self.piece(file, statement.at, statement.sql);
+        self.units.push(Unit::File {
+            file,
+            at: statement.at,
+            number: 1,
+            total: 1,
+        });
+    }
+
+    /// Says how long what comes after it may wait for a lock.
+    pub(super) fn limit(&mut self, timeouts: &Timeouts, pace: Pace) {
         let timeout = timeouts.of(pace);
         let sql = format!("SET LOCAL lock_timeout = '{timeout}'");
         self.own(Own::Frame, &sql);
