@@ -1,8 +1,13 @@
 //! MySQL and MariaDB: where the server is, how to connect to it, and what its refusals mean.
 
+mod blockers;
 mod brake;
 pub(crate) mod code;
+mod message;
+mod picture;
+mod script;
 mod session;
+mod sql;
 
 use std::{fmt, net::Ipv6Addr};
 
@@ -15,8 +20,13 @@ use sqlx::{
 
 use self::{brake::MySqlBrake, session::MySqlSession};
 use crate::{
-    ConnectError, DatabaseUrl, UrlError, classify::is_unavailable, error::IS_IT_UP,
-    session::Migratable, target::Target,
+    ConnectError, DatabaseUrl, UrlError,
+    classify::is_unavailable,
+    error::IS_IT_UP,
+    ledger::Names,
+    session::Migratable,
+    split::Dialect,
+    target::Target,
 };
 
 /// A MySQL or MariaDB server, a database of it, and a login.
@@ -217,18 +227,20 @@ impl Migratable for MySqlServer {
     type Session = MySqlSession;
     type Brake = MySqlBrake;
 
+    const DIALECT: Dialect = Dialect::MySql;
+
     fn brake(&self) -> MySqlBrake {
         MySqlBrake::new(self.options.clone())
     }
 
     async fn session(
         &self,
-        ledger: &str,
+        names: &Names,
         brake: &MySqlBrake,
     ) -> Result<MySqlSession, ConnectError> {
         // It would warn of every migration that takes a second, with the whole of its text.
         let options = self.options.clone().disable_statement_logging();
         let connection = self.connect(&options).await?;
-        Ok(MySqlSession::new(connection, ledger, brake.session()))
+        Ok(MySqlSession::new(options, connection, names, brake.session()))
     }
 }

@@ -40,6 +40,7 @@ pub(crate) async fn run<S: Session>(
         session,
         file,
         statements: &statements,
+        digests: digests(&statements),
         mark: found.cloned().unwrap_or_default(),
         entry: if found.is_some() {
             Entry::There
@@ -52,6 +53,8 @@ pub(crate) async fn run<S: Session>(
     if statements.is_empty() {
         walk.write(walk.after(0)).await?;
     }
+    let resumed = walk.session.resume(&statements[..walk.mark.done]).await;
+    resumed.map_err(|error| failed(file, Failure::File(None, error)))?;
     for number in walk.mark.done..statements.len() {
         if cx.is_cancelled() {
             return Err(MigrateError::Cancelled);
@@ -82,23 +85,27 @@ pub(crate) async fn run<S: Session>(
     Ok(true)
 }
 
-/// What the statements of a file were: two files whose first statements have one digest begin
-/// alike.
-pub(crate) fn digest(statements: &[Statement<'_>]) -> String {
-    if statements.is_empty() {
-        return String::new();
+/// What the first statements of a file were: of none, of one, and so on. Two files whose first
+/// statements have one digest begin alike.
+pub(crate) fn digests(statements: &[Statement<'_>]) -> Vec<String> {
+    let mut digests = vec![String::new()];
+    for statement in statements {
+        // Of the digest before it and the text: to begin anew for each takes minutes for a megabyte
+        // of short ones.
+        let before = digests.last().map_or("", String::as_str);
+        let sql = AssertSqlSafe(format!("{before}\n{}", statement.sql)).into_sql_str();
+        // sqlx's own checksum, which the ledger has of whole files.
+        let whole = Migration::new(0, "".into(), MigrationType::Simple, sql, false);
+        digests.push(crate::ledger::hex(&whole.checksum));
     }
-    let text: Vec<_> = statements.iter().map(|statement| statement.sql).collect();
-    let sql = AssertSqlSafe(text.join(";\n")).into_sql_str();
-    // sqlx's own checksum, which the ledger has of whole files.
-    let whole = Migration::new(0, "".into(), MigrationType::Simple, sql, false);
-    crate::ledger::hex(&whole.checksum)
+    digests
 }
 
 struct Walk<'a, S> {
     session: &'a mut S,
     file: &'a File,
     statements: &'a [Statement<'a>],
+    digests: Vec<String>,
     mark: Mark,
     entry: Entry,
     activity: &'a Activity,
@@ -119,8 +126,7 @@ impl<S: Session> Walk<'_, S> {
     /// A file may be mended where it failed, but not where it is done.
     fn check(&self) -> Result<(), MigrateError> {
         let done = self.mark.done;
-        let begins = self.statements.get(..done).map(digest);
-        if begins.as_ref() == Some(&self.mark.digest) {
+        if self.digests.get(done) == Some(&self.mark.digest) {
             return Ok(());
         }
         Err(MigrateError::ChangedSteps {
@@ -168,7 +174,7 @@ impl<S: Session> Walk<'_, S> {
     fn after(&self, done: usize) -> Mark {
         Mark {
             done,
-            digest: digest(&self.statements[..done]),
+            digest: self.digests[done].clone(),
             begun: false,
             before: None,
             finished: done == self.statements.len(),

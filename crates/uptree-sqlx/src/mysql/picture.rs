@@ -28,6 +28,16 @@ pub(super) enum Recovery {
     Ask,
 }
 
+impl Recovery {
+    /// What is to be stored before the statement, as an expression.
+    pub(super) fn picture(&self) -> &str {
+        match self {
+            Self::Compare(picture) => picture,
+            Self::Repeat | Self::Ask => "''",
+        }
+    }
+}
+
 /// What is to be done about `statement`, which commits by itself.
 pub(super) fn recovery(statement: &Statement<'_>) -> Recovery {
     match &statement.kind {
@@ -111,7 +121,18 @@ fn compare<'a>(
     if pictures.is_empty() {
         return Recovery::Ask;
     }
-    Recovery::Compare(format!("CONCAT_WS(' ', {})", pictures.join(", ")))
+    // Another version of the server, or of this program, may draw another picture of the same.
+    Recovery::Compare(format!("CONCAT_WS(' ', '1', VERSION(), {})", pictures.join(", ")))
+}
+
+/// Whether a picture shows that nothing was done, given the one from before; `None` if these two
+/// cannot be compared.
+pub(super) fn is_unchanged(before: &str, now: &str) -> Option<bool> {
+    let drawn_by = |picture: &'_ str| {
+        let mut parts = picture.splitn(3, ' ').map(str::to_owned);
+        (parts.next(), parts.next())
+    };
+    (drawn_by(before) == drawn_by(now)).then_some(before == now)
 }
 
 /// Whether there is a table or view.
