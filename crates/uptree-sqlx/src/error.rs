@@ -7,7 +7,7 @@ use uptree_app::{BoxError, help};
 
 use crate::{
     classify::{is_crowded, is_read_only},
-    files::File,
+    files::{File, FileError},
     place::Place,
     session::Failure,
 };
@@ -252,7 +252,9 @@ pub enum MigrateError {
         place: Option<Place>,
     },
     /// A row of the ledger says that this program is too old for the schema.
-    #[error("migration {version} ({description}) requires a program that knows migration {requires}; this one knows {known}")]
+    #[error(
+        "migration {version} ({description}) requires a program that knows migration {requires}; this one knows {known}"
+    )]
     TooOld {
         /// The version of the row that says so.
         version: i64,
@@ -289,7 +291,9 @@ pub enum MigrateError {
     },
     /// A file must run outside a transaction, and the connection goes through a pooler that lends
     /// it for a transaction only.
-    #[error("{file} runs outside a transaction, which cannot be locked through a transaction pooler")]
+    #[error(
+        "{file} runs outside a transaction, which cannot be locked through a transaction pooler"
+    )]
     Pooled {
         /// The file.
         file: String,
@@ -302,6 +306,9 @@ pub enum MigrateError {
         /// What it failed with.
         source: BoxError,
     },
+    /// A file cannot be run as a migration.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// There is no connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -363,6 +370,7 @@ impl MigrateError {
             Self::Folder { .. } => {
                 Some("see that MIGRATIONS_DIR names a folder that can be read".to_owned())
             }
+            Self::File(error) => Some(error.remedy()),
             Self::Duplicate { .. } => Some("give one of them another version".to_owned()),
             Self::Changed { file } => Some(format!(
                 "put {file} back as it was, and make the change in a new migration"

@@ -29,7 +29,10 @@ impl Names {
         };
         let (steps, instances) = match ledger {
             "_sqlx_migrations" => ("_uptree_migrations".into(), "_uptree_instances".into()),
-            other => (format!("{other}_uptree"), format!("{other}_uptree_instances")),
+            other => (
+                format!("{other}_uptree"),
+                format!("{other}_uptree_instances"),
+            ),
         };
         Self {
             schema: schema.or(own).map(str::to_owned),
@@ -80,7 +83,7 @@ pub(crate) struct Row {
 pub(crate) struct Mark {
     /// How many of its statements are done.
     pub(crate) done: usize,
-    /// What these were: by their [`digests`](crate::steps::digests).
+    /// What these were: one of the file's [`digests`](crate::steps::digests).
     pub(crate) digest: String,
     /// Whether the next one was begun, and may have been done or not.
     pub(crate) begun: bool,
@@ -109,8 +112,13 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 pub(crate) const COLUMNS: [&str; 4] = ["version", "description", "checksum", "success"];
 
 /// The columns of the second table that are read, in the order of a [`Row`] and its [`Mark`].
-pub(crate) const STEP_COLUMNS: [&str; 5] =
-    ["requires", "steps_done", "steps_digest", "step_begun", "step_before"];
+pub(crate) const STEP_COLUMNS: [&str; 5] = [
+    "requires",
+    "steps_done",
+    "steps_digest",
+    "step_begun",
+    "step_before",
+];
 
 /// `CREATE TABLE` for each of the three; `names` are as SQL has them.
 ///

@@ -48,11 +48,11 @@ mod retry;
 mod session;
 mod settings;
 mod split;
-mod steps;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[allow(dead_code, reason = "the steps of a migration are to be built on it")]
 mod statement;
+mod steps;
 mod target;
 mod url;
 mod wait;
@@ -60,6 +60,7 @@ mod wait;
 pub use backend::{Backend, Native};
 pub use classify::{is_rejected, is_unavailable};
 pub use error::{ConnectError, DriverError, MigrateError, WrongDatabase};
+pub use files::FileError;
 pub use migrator::Migrator;
 pub use place::Place;
 pub use repo::Repo;

@@ -7,8 +7,8 @@ use tokio::time::timeout_at;
 use uptree_app::{BoxError, Child, Context, Result, Slot, Starting, Unavailable};
 
 use crate::{
-    Backend, ConnectError, DatabaseSettings, MigrateSettings, WrongDatabase, backend::OptionsOf, retry::connect,
-    target::Target,
+    Backend, ConnectError, DatabaseSettings, MigrateSettings, WrongDatabase, backend::OptionsOf,
+    retry::connect, target::Target,
 };
 
 /// How long a request waits for a connection: a handler answers 503 after it.

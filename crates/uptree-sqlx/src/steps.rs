@@ -85,18 +85,16 @@ pub(crate) async fn run<S: Session>(
     Ok(true)
 }
 
-/// What the first statements of a file were: of none, of one, and so on. Two files whose first
-/// statements have one digest begin alike.
+/// What the first statements of a file are, for each number of them: two files that have one of
+/// these in common begin alike. Of none of them it is empty.
 pub(crate) fn digests(statements: &[Statement<'_>]) -> Vec<String> {
     let mut digests = vec![String::new()];
     for statement in statements {
-        // Of the digest before it and the text: to begin anew for each takes minutes for a megabyte
-        // of short ones.
-        let before = digests.last().map_or("", String::as_str);
+        let before = digests.last().map(String::as_str).unwrap_or_default();
         let sql = AssertSqlSafe(format!("{before}\n{}", statement.sql)).into_sql_str();
         // sqlx's own checksum, which the ledger has of whole files.
-        let whole = Migration::new(0, "".into(), MigrationType::Simple, sql, false);
-        digests.push(crate::ledger::hex(&whole.checksum));
+        let one = Migration::new(0, "".into(), MigrationType::Simple, sql, false);
+        digests.push(crate::ledger::hex(&one.checksum));
     }
     digests
 }
@@ -228,3 +226,6 @@ impl<S: Session> Walk<'_, S> {
         failed(self.file, Failure::Ledger(error))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,14 @@
 //! The database that a URL names.
 
-use std::fmt;
+use std::{any::TypeId, fmt};
 
-use crate::{ConnectError, WrongDatabase, split::Dialect};
 #[cfg(feature = "mysql")]
 use crate::mysql::MySqlServer;
 #[cfg(feature = "postgres")]
 use crate::postgres::PgServer;
 #[cfg(feature = "sqlite")]
 use crate::sqlite::{Anchor, SqliteFile};
+use crate::{ConnectError, WrongDatabase, split::Dialect};
 
 /// Which database, and how to get there. Shown without the password.
 ///
@@ -63,6 +63,19 @@ impl Target {
             target: migrate.to_string(),
             remedy: "let MIGRATE_URL be of the same kind as DATABASE_URL",
         })
+    }
+
+    /// Whether its connections are those of this type of database.
+    pub(crate) fn is<Db: 'static>(&self) -> bool {
+        let own = match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => TypeId::of::<sqlx::Postgres>(),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => TypeId::of::<sqlx::Sqlite>(),
+            #[cfg(feature = "mysql")]
+            Self::MySql(_) => TypeId::of::<sqlx::MySql>(),
+        };
+        own == TypeId::of::<Db>()
     }
 
     /// Whose SQL it takes.

@@ -138,7 +138,11 @@ impl<'a> Message<'a> {
         });
         let mut limits = limits(&statements).peekable();
         let first = limits.peek().copied().flatten();
-        if !sure || limits.clone().all(|limit| limit.is_none() || limit == first) {
+        if !sure
+            || limits
+                .clone()
+                .all(|limit| limit.is_none() || limit == first)
+        {
             self.limit(timeouts, first.unwrap_or(Pace::Ordinary));
             self.counted &= sure;
             self.piece(file, 0, sql);

@@ -194,8 +194,7 @@ impl Tables {
 }
 
 /// The nanoseconds of the server's clock.
-const NANOSECONDS: &str =
-    "(EXTRACT(EPOCH FROM pg_catalog.clock_timestamp()) * 1000000000)::bigint";
+const NANOSECONDS: &str = "(EXTRACT(EPOCH FROM pg_catalog.clock_timestamp()) * 1000000000)::bigint";
 
 /// Has the server look after its client and not hurry it: for the transaction, or for the session.
 /// It returns the process.
