@@ -9,6 +9,7 @@ pub(super) const TOO_MANY_CONNECTIONS: u16 = 1040;
 pub(super) const DATABASE_DENIED: u16 = 1044;
 pub(super) const ACCESS_DENIED: u16 = 1045;
 pub(super) const UNKNOWN_DATABASE: u16 = 1049;
+pub(super) const SYNTAX: u16 = 1064;
 pub(super) const HOST_BLOCKED: u16 = 1129;
 pub(super) const HOST_DENIED: u16 = 1130;
 pub(super) const DUPLICATE_KEY: u16 = 1062;

@@ -153,13 +153,9 @@ impl<'a> Message<'a> {
         };
         let piece = self.pieces.iter().find(|piece| piece.statement == index)?;
         let sql = self.file.sql();
-        if let Some(cited) = cited.filter(|cited| !cited.is_empty()) {
-            let from = &self.sql[piece.in_message..];
-            let mut found = from.match_indices(cited).map(|(at, _)| at);
-            let mut found = found.by_ref().take_while(|at| *at < piece.length);
-            if let (Some(at), None) = (found.next(), found.next()) {
-                return Some(place::of_offset(sql, piece.in_file + at));
-            }
+        let text = &self.sql[piece.in_message..][..piece.length];
+        if let Some(at) = cited.and_then(|cited| only(text, cited)) {
+            return Some(place::of_offset(sql, piece.in_file + at));
         }
         if self.is_whole {
             return None;
@@ -167,6 +163,16 @@ impl<'a> Message<'a> {
         let line = place::of_offset(sql, piece.in_file).line;
         Some(Place { line, column: None })
     }
+}
+
+/// Where a text stands in another, if it stands there once.
+fn only(text: &str, cited: &str) -> Option<usize> {
+    // MariaDB shows by dots that it has not cited all.
+    [cited, cited.trim_end_matches('.')].into_iter().find_map(|cited| {
+        let mut found = text.match_indices(cited).filter(|_| !cited.is_empty());
+        let (at, _) = found.next()?;
+        found.next().is_none().then_some(at)
+    })
 }
 
 /// How long a statement waits for a lock, as settings: a second is the least that MySQL has.

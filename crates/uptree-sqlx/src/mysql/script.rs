@@ -312,7 +312,7 @@ pub(super) fn sets_limit(statement: &Statement<'_>) -> bool {
 
 /// Whether it can be answered with any number of results: what comes after it could not be told from
 /// them. None, if it stands in a comment for other servers.
-fn ends_message(statement: &Statement<'_>) -> bool {
+pub(super) fn ends_message(statement: &Statement<'_>) -> bool {
     let routine = statement.kind == Kind::Dml && statement.commits_implicitly();
     let conditional = match statement.sql.strip_prefix("/*!") {
         // MariaDB skips what has one of MySQL 5.7's numbers or a later one.

@@ -223,6 +223,8 @@ impl MySqlSession {
     ) -> Failure {
         let unit = message.unit(completed);
         let file = message.file();
+        let statement = unit.and_then(|unit| script.statement(unit));
+        let error = self.cited_alone(statement, error).await;
         let place = message.place(completed, cited(&error));
         let Some(number) = code::number(&error) else {
             return Failure::File(place, error);
@@ -234,10 +236,7 @@ impl MySqlSession {
         }
         let from = message.resume(completed);
         let blockers = match code::LOCKED.contains(&number) {
-            true => {
-                let statement = message.unit(completed).and_then(|unit| script.statement(unit));
-                blockers::find(&mut self.connection, statement).await
-            }
+            true => blockers::find(&mut self.connection, statement).await,
             false => Vec::new(),
         };
         let withdrawn = match from {
@@ -257,6 +256,22 @@ impl MySqlSession {
             }
             (Some(Unit::Own(_)), _) => Failure::Ledger(error),
             _ => Failure::File(place, error),
+        }
+    }
+
+    /// Has the server cite the statement that it does not understand without what came after it.
+    async fn cited_alone(
+        &mut self,
+        statement: Option<&Statement<'_>>,
+        error: sqlx::Error,
+    ) -> sqlx::Error {
+        let is_syntax = |error: &sqlx::Error| code::number(error) == Some(code::SYNTAX);
+        match statement.filter(|statement| is_syntax(&error) && !script::ends_message(statement)) {
+            Some(statement) => match self.execute(statement.sql.to_owned()).await {
+                Err(alone) if is_syntax(&alone) => alone,
+                _ => error,
+            },
+            None => error,
         }
     }
 
