@@ -20,13 +20,8 @@ use sqlx::{
 
 use self::{brake::MySqlBrake, session::MySqlSession};
 use crate::{
-    ConnectError, DatabaseUrl, UrlError,
-    classify::is_unavailable,
-    error::IS_IT_UP,
-    ledger::Names,
-    session::Migratable,
-    split::Dialect,
-    target::Target,
+    ConnectError, DatabaseUrl, UrlError, classify::is_unavailable, error::IS_IT_UP, ledger::Names,
+    session::Migratable, split::Dialect, target::Target,
 };
 
 /// A MySQL or MariaDB server, a database of it, and a login.
@@ -94,14 +89,14 @@ impl MySqlServer {
     }
 
     /// Makes one attempt to connect.
-    async fn connect(
+    pub(crate) async fn connect(
         &self,
         options: &MySqlConnectOptions,
     ) -> Result<MySqlConnection, ConnectError> {
         options.connect().await.map_err(|error| self.refusal(error))
     }
 
-    fn refusal(&self, error: sqlx::Error) -> ConnectError {
+    pub(crate) fn refusal(&self, error: sqlx::Error) -> ConnectError {
         let what = format!("cannot connect to {self}");
         let passing = match &error {
             // Not an address at all.
@@ -241,6 +236,11 @@ impl Migratable for MySqlServer {
         // It would warn of every migration that takes a second, with the whole of its text.
         let options = self.options.clone().disable_statement_logging();
         let connection = self.connect(&options).await?;
-        Ok(MySqlSession::new(options, connection, names, brake.session()))
+        Ok(MySqlSession::new(
+            options,
+            connection,
+            names,
+            brake.session(),
+        ))
     }
 }

@@ -85,6 +85,8 @@ impl Target {
             Self::Postgres(server) => Some(server.options().get_username().to_owned()),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => None,
+            #[cfg(feature = "mysql")]
+            Self::MySql(server) => Some(server.options().get_username().to_owned()),
         }
     }
 

@@ -134,7 +134,8 @@ async fn the_ledger_is_the_one_that_sqlx_writes_and_each_goes_on_from_the_other(
         .await
         .unwrap();
     assert_eq!(server.query("theirs", LEDGER).lines().count(), 5);
-    let slowest = "SELECT MIN(execution_time) >= 0, MAX(execution_time) < 60e9 FROM _sqlx_migrations";
+    let slowest =
+        "SELECT MIN(execution_time) >= 0, MAX(execution_time) < 60e9 FROM _sqlx_migrations";
     assert_eq!(server.query("ours", slowest), "1|1");
 }
 
@@ -179,7 +180,11 @@ async fn a_herd_applies_each_migration_once() {
         "0004_set.sql",
         "SET @n = 5;\nINSERT INTO b VALUES (@n);\nALTER TABLE b ADD n INT;",
     );
-    write(folder.path(), "0005_more.sql", "INSERT INTO b VALUES (6, 6);");
+    write(
+        folder.path(),
+        "0005_more.sql",
+        "INSERT INTO b VALUES (6, 6);",
+    );
     let settings = settings(&url, folder.path());
     herd(&settings, 12).await;
     assert_eq!(server.query("x", LEDGER).lines().count(), 5);
@@ -236,7 +241,10 @@ async fn a_server_that_does_not_come_or_never_answers_is_told_by_its_address() {
     );
 
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("mariadb://app:hunter2@{}/shop", silent.local_addr().unwrap());
+    let url = format!(
+        "mariadb://app:hunter2@{}/shop",
+        silent.local_addr().unwrap()
+    );
     let failure = Service::spawn_within(&settings(&url, folder.path()), Duration::from_secs(1))
         .failure()
         .await;
@@ -328,11 +336,19 @@ async fn a_typed_pool_and_one_by_an_address_with_brackets() {
     soon(tree.wait()).await.unwrap();
 
     let silent = TcpListener::bind("[::1]:0").unwrap();
-    let url = format!("mysql://app@[::1]:{}/x", silent.local_addr().unwrap().port());
+    let url = format!(
+        "mysql://app@[::1]:{}/x",
+        silent.local_addr().unwrap().port()
+    );
     drop(silent);
     let folder = migrations(TABLES);
-    let failure = Service::spawn(&support::settings(&url, folder.path())).failure().await;
-    assert!(failure.contains("name the host in DATABASE_URL"), "{failure}");
+    let failure = Service::spawn(&support::settings(&url, folder.path()))
+        .failure()
+        .await;
+    assert!(
+        failure.contains("name the host in DATABASE_URL"),
+        "{failure}"
+    );
 }
 
 #[tokio::test]
@@ -386,7 +402,10 @@ async fn a_failing_migration_says_where_it_failed_and_goes_on_there_once_it_is_m
         let rows = "SELECT COUNT(*) FROM _sqlx_migrations WHERE NOT success";
         assert_eq!(server.query(&database, rows), left, "{sql}");
         // What is done may not be changed, what is not may be.
-        let (done, _) = sql.rsplit_once("CREATE").or(sql.rsplit_once("INSERT")).unwrap();
+        let (done, _) = sql
+            .rsplit_once("CREATE")
+            .or(sql.rsplit_once("INSERT"))
+            .unwrap();
         if left == "1" {
             let changed = format!("SELECT 5;\n{done}");
             write(folder.path(), "0004_broken.sql", &changed);
@@ -400,7 +419,10 @@ async fn a_failing_migration_says_where_it_failed_and_goes_on_there_once_it_is_m
         boot_and_stop(&settings).await.unwrap();
         assert_eq!(server.query(&database, rows), "0");
         let nines = if sql.contains("(9)") { "1" } else { "0" };
-        assert_eq!(server.query(&database, "SELECT COUNT(*) FROM a WHERE id = 9"), nines);
+        assert_eq!(
+            server.query(&database, "SELECT COUNT(*) FROM a WHERE id = 9"),
+            nines
+        );
         if sql.contains("INTO c") {
             assert_eq!(server.query(&database, "SELECT COUNT(*) FROM c"), "1");
         }
@@ -423,7 +445,11 @@ async fn a_stop_during_a_migration_kills_it_on_the_server() {
     until(&server, "x", SESSIONS, "1").await;
     assert_eq!(server.query("x", "SELECT COUNT(*) FROM s"), "0");
     // What is done stays done.
-    write(folder.path(), SLEEP.0, "CREATE TABLE s (id INT);\nINSERT INTO s VALUES (1);");
+    write(
+        folder.path(),
+        SLEEP.0,
+        "CREATE TABLE s (id INT);\nINSERT INTO s VALUES (1);",
+    );
     boot_and_stop(&settings).await.unwrap();
     assert_eq!(server.query("x", "SELECT COUNT(*) FROM s"), "1");
 }
@@ -497,7 +523,10 @@ async fn a_server_that_crashes_in_a_migration_is_waited_for_and_nothing_is_done_
     service.ready().await.unwrap();
     service.stop().await;
     assert_eq!(server.query("x", LEDGER).lines().count(), 3);
-    assert_eq!(server.query("x", "SELECT COUNT(*), SUM(n) FROM b WHERE m IS NULL"), "2|2");
+    assert_eq!(
+        server.query("x", "SELECT COUNT(*), SUM(n) FROM b WHERE m IS NULL"),
+        "2|2"
+    );
 }
 
 #[tokio::test]
@@ -517,22 +546,33 @@ async fn a_lock_is_tried_for_until_it_is_had_and_who_holds_it_is_told() {
     let reader = server.session("x", "START TRANSACTION; SELECT COUNT(*) FROM b");
     let mut service = Service::spawn(&settings);
     let event = service
-        .event(&["progress 2/3 0003_change.sql, statement 2 of 3, attempt 3, blocked by connection"])
+        .event(&[
+            "progress 2/3 0003_change.sql, statement 2 of 3, attempt 3, blocked by connection",
+        ])
         .await;
     assert!(event.contains("(root from "), "{event}");
     assert!(event.contains(", in a transaction for "), "{event}");
     // It holds up nobody while it does not try, and has left nothing half-done.
-    assert_eq!(server.query("x", "SELECT COUNT(*) FROM a WHERE id = 3"), "1");
+    assert_eq!(
+        server.query("x", "SELECT COUNT(*) FROM a WHERE id = 3"),
+        "1"
+    );
     drop(reader);
     service.ready().await.unwrap();
     service.stop().await;
-    assert_eq!(server.query("x", "SELECT COUNT(*) FROM a WHERE id > 2"), "2");
+    assert_eq!(
+        server.query("x", "SELECT COUNT(*) FROM a WHERE id > 2"),
+        "2"
+    );
 
     write(folder.path(), "0004_again.sql", "ALTER TABLE b DROP n;");
     let reader = server.session("x", "START TRANSACTION; SELECT COUNT(*) FROM b");
     settings.migrate.lock_retry_budget = Duration::from_secs(1);
     let failure = Service::spawn(&settings).failure().await;
-    assert!(failure.contains("migration 0004_again.sql did not get its locks at line 1"), "{failure}");
+    assert!(
+        failure.contains("migration 0004_again.sql did not get its locks at line 1"),
+        "{failure}"
+    );
     assert!(failure.contains("blocked by connection"), "{failure}");
     assert!(failure.contains("LOCK_RETRY_BUDGET"), "{failure}");
     drop(reader);
@@ -567,15 +607,27 @@ async fn what_a_file_sets_does_not_reach_the_next_and_its_own_limits_hold() {
              INSERT INTO seen SELECT CONCAT_WS(' ', DATABASE(), @@foreign_key_checks = 1,
                  COALESCE(@n, 'none'), @@character_set_client, @@sql_mode LIKE '%ANSI%');",
         ),
-        ("0003_locks.sql", "LOCK TABLES parent WRITE, seen READ;\nINSERT INTO parent SELECT 7;\nALTER TABLE parent ADD n INT;\nINSERT INTO parent VALUES (8, 8);\nUNLOCK TABLES;\nINSERT INTO child VALUES (2, 8);"),
-        ("0004_locked.sql", "LOCK TABLE `seen` WRITE;\nINSERT INTO seen VALUES ('4');"),
+        (
+            "0003_locks.sql",
+            "LOCK TABLES parent WRITE, seen READ;\nINSERT INTO parent SELECT 7;\nALTER TABLE parent ADD n INT;\nINSERT INTO parent VALUES (8, 8);\nUNLOCK TABLES;\nINSERT INTO child VALUES (2, 8);",
+        ),
+        (
+            "0004_locked.sql",
+            "LOCK TABLE `seen` WRITE;\nINSERT INTO seen VALUES ('4');",
+        ),
         ("0005_free.sql", "INSERT INTO child VALUES (3, 7);"),
     ]);
     boot_and_stop(&settings(&url, folder.path())).await.unwrap();
     assert_eq!(server.query("x", LEDGER).lines().count(), 5);
     assert_eq!(server.query("other", "SHOW TABLES"), "elsewhere");
-    assert_eq!(server.query("x", "SELECT p FROM child ORDER BY id"), "77\n8\n7");
-    assert_eq!(server.query("x", "SELECT what FROM seen"), "x 1 none utf8mb4 0\n4");
+    assert_eq!(
+        server.query("x", "SELECT p FROM child ORDER BY id"),
+        "77\n8\n7"
+    );
+    assert_eq!(
+        server.query("x", "SELECT what FROM seen"),
+        "x 1 none utf8mb4 0\n4"
+    );
 }
 
 #[tokio::test]
@@ -584,7 +636,9 @@ async fn files_are_taken_as_people_write_them() {
         return;
     };
     let url = server.create_database("x");
-    let many: Vec<_> = (0..20_000).map(|n| format!("INSERT INTO a VALUES ({n}, 'row {n}; it''s');")).collect();
+    let many: Vec<_> = (0..20_000)
+        .map(|n| format!("INSERT INTO a VALUES ({n}, 'row {n}; it''s');"))
+        .collect();
     let many = many.join("\n");
     let folder = migrations(&[
         ("0001_empty.sql", ""),
@@ -621,7 +675,10 @@ async fn files_are_taken_as_people_write_them() {
     boot_and_stop(&settings(&url, folder.path())).await.unwrap();
     assert_eq!(server.query("x", LEDGER).lines().count(), 6);
     assert_eq!(server.query("x", "SELECT COUNT(*) FROM a"), "20006");
-    assert_eq!(server.query("x", "SELECT t FROM a WHERE id = 100000"), "it's; für \\");
+    assert_eq!(
+        server.query("x", "SELECT t FROM a WHERE id = 100000"),
+        "it's; für \\"
+    );
     assert_eq!(server.query("x", "SELECT t FROM a WHERE id = 300000"), "y");
 }
 
@@ -638,15 +695,25 @@ async fn who_may_only_read_boots_and_a_copy_that_takes_no_writes_is_told() {
         "CREATE USER reader IDENTIFIED BY 'hunter2'; GRANT SELECT ON x.* TO reader",
     );
     let reader = server.url_as("reader", "hunter2", "x");
-    boot_and_stop(&settings(&reader, folder.path())).await.unwrap();
-    write(folder.path(), "0004_more.sql", "CREATE TABLE more (id INT);");
-    let failure = Service::spawn(&settings(&reader, folder.path())).failure().await;
+    boot_and_stop(&settings(&reader, folder.path()))
+        .await
+        .unwrap();
+    write(
+        folder.path(),
+        "0004_more.sql",
+        "CREATE TABLE more (id INT);",
+    );
+    let failure = Service::spawn(&settings(&reader, folder.path()))
+        .failure()
+        .await;
     assert!(failure.contains("denied"), "{failure}");
 
     server.query("x", "CREATE USER clerk IDENTIFIED BY 'hunter2'; GRANT ALL ON x.* TO clerk; SET GLOBAL read_only = 1");
     let clerk = server.url_as("clerk", "hunter2", "x");
     let mut service = Service::spawn(&settings(&clerk, folder.path()));
-    service.event(&["app/migrator: attempt failed", "read-only"]).await;
+    service
+        .event(&["app/migrator: attempt failed", "read-only"])
+        .await;
     server.query("x", "SET GLOBAL read_only = 0");
     service.ready().await.unwrap();
     service.stop().await;

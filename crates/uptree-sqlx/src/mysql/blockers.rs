@@ -9,7 +9,8 @@ use crate::statement::{Kind, Statement};
 const NAMED: usize = 5;
 
 /// A session in words: of the list of sessions `p`, and of its transaction `t`.
-const WORDS: &str = "SELECT DISTINCT CONCAT('connection ', p.id, ' (', p.user, ' from ', p.host, ', ',
+const WORDS: &str =
+    "SELECT DISTINCT CONCAT('connection ', p.id, ' (', p.user, ' from ', p.host, ', ',
     IF(p.command = 'Sleep', 'idle', LOWER(p.command)), ' for ', p.time, ' s',
     IF(t.trx_id IS NULL, '', CONCAT(', in a transaction for ',
         TIMESTAMPDIFF(SECOND, t.trx_started, NOW()), ' s')), ')')";
@@ -28,7 +29,9 @@ pub(super) async fn find(
     statement: Option<&Statement<'_>>,
 ) -> Vec<String> {
     for sql in queries(&tables(statement)) {
-        let rows = raw_sql(AssertSqlSafe(sql)).fetch_all(&mut *connection).await;
+        let rows = raw_sql(AssertSqlSafe(sql))
+            .fetch_all(&mut *connection)
+            .await;
         let words = rows.unwrap_or_default();
         let words = words.iter().filter_map(|row| row.try_get_unchecked(0).ok());
         let words: Vec<String> = words.take(NAMED).collect();
@@ -54,7 +57,9 @@ fn queries(tables: &[String]) -> Vec<String> {
              {OTHERS} AND p.id = h.thread_id AND h.table_name IN ({tables})"
         ));
     }
-    queries.push(format!("{WORDS} FROM (SELECT 1) AS h {OTHERS} AND t.trx_id IS NOT NULL"));
+    queries.push(format!(
+        "{WORDS} FROM (SELECT 1) AS h {OTHERS} AND t.trx_id IS NOT NULL"
+    ));
     queries
 }
 

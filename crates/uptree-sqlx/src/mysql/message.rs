@@ -168,11 +168,13 @@ impl<'a> Message<'a> {
 /// Where a text stands in another, if it stands there once.
 fn only(text: &str, cited: &str) -> Option<usize> {
     // MariaDB shows by dots that it has not cited all.
-    [cited, cited.trim_end_matches('.')].into_iter().find_map(|cited| {
-        let mut found = text.match_indices(cited).filter(|_| !cited.is_empty());
-        let (at, _) = found.next()?;
-        found.next().is_none().then_some(at)
-    })
+    [cited, cited.trim_end_matches('.')]
+        .into_iter()
+        .find_map(|cited| {
+            let mut found = text.match_indices(cited).filter(|_| !cited.is_empty());
+            let (at, _) = found.next()?;
+            found.next().is_none().then_some(at)
+        })
 }
 
 /// How long a statement waits for a lock, as settings: a second is the least that MySQL has.

@@ -122,7 +122,10 @@ fn compare<'a>(
         return Recovery::Ask;
     }
     // Another version of the server, or of this program, may draw another picture of the same.
-    Recovery::Compare(format!("CONCAT_WS(' ', '1', VERSION(), {})", pictures.join(", ")))
+    Recovery::Compare(format!(
+        "CONCAT_WS(' ', '1', VERSION(), {})",
+        pictures.join(", ")
+    ))
 }
 
 /// Whether a picture shows that nothing was done, given the one from before; `None` if these two
@@ -186,7 +189,11 @@ fn table(schema: &str, name: &str) -> String {
              index_comment /*!80013 , is_visible, expression */ /*M!100600 , ignored */",
             &of,
         ),
-        part("table_constraints", "constraint_name, constraint_type /*!80016 , enforced */", &of),
+        part(
+            "table_constraints",
+            "constraint_name, constraint_type /*!80016 , enforced */",
+            &of,
+        ),
         part(
             "key_column_usage",
             "constraint_name, ordinal_position, column_name, referenced_table_schema, \
@@ -211,7 +218,11 @@ fn table(schema: &str, name: &str) -> String {
         "/*M!100300 , {} */ /*!80016 , (SELECT {} FROM information_schema.check_constraints \
          JOIN information_schema.table_constraints USING (constraint_schema, constraint_name) \
          WHERE {of}) */",
-        part("check_constraints", "constraint_name, check_clause", &constraints),
+        part(
+            "check_constraints",
+            "constraint_name, check_clause",
+            &constraints
+        ),
         sum("constraint_name, check_clause"),
     );
     format!("CONCAT_WS(',', {}{checks})", parts.join(", "))

@@ -170,7 +170,8 @@ impl Writer<'_, '_> {
             ledger::Tables::All => self.ledger(&self.tables.forget_old()),
             _ => self.tables.create().iter().for_each(|sql| self.ledger(sql)),
         }
-        self.message.own(Own::Entry, &self.tables.enter(script.file));
+        self.message
+            .own(Own::Entry, &self.tables.enter(script.file));
         if script.has_marks() {
             self.ledger(&self.tables.enter_mark(script.file));
         }
@@ -202,7 +203,11 @@ impl Writer<'_, '_> {
     }
 
     fn begin_step(&mut self, start: usize, step: &Step) {
-        let earlier = self.script.steps.iter().rfind(|(range, _)| range.start < start);
+        let earlier = self
+            .script
+            .steps
+            .iter()
+            .rfind(|(range, _)| range.start < start);
         let is_committed = earlier.is_none_or(|(_, earlier)| earlier.is_committed());
         match step {
             Step::Together if start == 0 => {}
@@ -280,14 +285,16 @@ pub(super) const BY_HAND: &str = "SET SESSION autocommit = 0";
 
 /// Whether a statement and its mark can be committed together.
 pub(super) fn is_atomic(statement: &Statement<'_>, careful: bool) -> bool {
-    !statement.commits_implicitly() && !(careful && writes_rows(statement))
+    !(statement.commits_implicitly() || careful && writes_rows(statement))
 }
 
 /// Whether it is known that it changes rows, and that a table without transactions would keep them.
 pub(super) fn writes_rows(statement: &Statement<'_>) -> bool {
     let mut words = Scanner::new(statement.sql, Dialect::MySql);
     let first = words.find_map(|token| token.word());
-    let reads = ["select", "values", "table", "show", "explain", "describe", "desc", "use", "do"];
+    let reads = [
+        "select", "values", "table", "show", "explain", "describe", "desc", "use", "do",
+    ];
     let reads = |word: &str| reads.iter().any(|read| word.eq_ignore_ascii_case(read));
     statement.kind == Kind::Dml && !first.is_some_and(reads)
 }
@@ -318,7 +325,9 @@ pub(super) fn ends_message(statement: &Statement<'_>) -> bool {
         // MariaDB skips what has one of MySQL 5.7's numbers or a later one.
         Some(rest) => {
             let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-            rest[..digits].parse::<u32>().is_ok_and(|version| version >= 50_700)
+            rest[..digits]
+                .parse::<u32>()
+                .is_ok_and(|version| version >= 50_700)
         }
         None => statement.sql.starts_with("/*M!"),
     };
@@ -328,7 +337,14 @@ pub(super) fn ends_message(statement: &Statement<'_>) -> bool {
 /// Whether something of it stays in the session, and would reach the next file.
 pub(super) fn leaves_something(statement: &Statement<'_>) -> bool {
     let by_kind = match &statement.kind {
-        Kind::Ddl(Ddl { verb: Verb::Lock, .. } | Ddl { temporary: true, .. }) => true,
+        Kind::Ddl(
+            Ddl {
+                verb: Verb::Lock, ..
+            }
+            | Ddl {
+                temporary: true, ..
+            },
+        ) => true,
         Kind::Settings { .. } | Kind::Transaction(_) => true,
         // A routine.
         Kind::Dml => statement.commits_implicitly(),
@@ -359,7 +375,12 @@ fn is_first_word(statement: &Statement<'_>, words: &[&str]) -> bool {
 /// What is to be put into `LOCK TABLES`, and where: with it in force, only the tables that it names
 /// can be written to.
 pub(super) fn locked_too(statement: &Statement<'_>, tables: &Tables) -> Option<(usize, String)> {
-    let Kind::Ddl(Ddl { verb: Verb::Lock, names, .. }) = &statement.kind else {
+    let Kind::Ddl(Ddl {
+        verb: Verb::Lock,
+        names,
+        ..
+    }) = &statement.kind
+    else {
         return None;
     };
     let mut tokens = Scanner::new(statement.sql, Dialect::MySql);

@@ -11,7 +11,9 @@ use sqlx::{
 use tokio::time::timeout;
 
 use super::{
-    blockers, brake::Engaged, code,
+    blockers,
+    brake::Engaged,
+    code,
     message::{Message, Own, Unit},
     picture::{self, Recovery, recovery},
     script::{self, BY_HAND, Script, is_atomic, locked_too},
@@ -195,7 +197,9 @@ impl MySqlSession {
         self.used |= script.leaves_something();
         loop {
             let part = script.part(from, &self.tables, self.there);
-            let answer = self.send(&part.message, Some((activity, script.len()))).await;
+            let answer = self
+                .send(&part.message, Some((activity, script.len())))
+                .await;
             match (answer.outcome, part.next) {
                 (Ok(()), Some(next)) => from = next,
                 (Ok(()), None) => {
@@ -204,9 +208,7 @@ impl MySqlSession {
                 }
                 (Err(error), _) => {
                     let completed = answer.completed;
-                    return Err(self
-                        .failed(&script, &part.message, completed, error)
-                        .await);
+                    return Err(self.failed(&script, &part.message, completed, error).await);
                 }
             }
         }
@@ -298,7 +300,9 @@ impl MySqlSession {
         };
         if let Err(error) = ran {
             let withdrawn = self.tables.withdraw(file).join(";\n");
-            let _ = self.execute(format!("ROLLBACK;\n{withdrawn};\nCOMMIT")).await;
+            let _ = self
+                .execute(format!("ROLLBACK;\n{withdrawn};\nCOMMIT"))
+                .await;
             return Err(Failure::Code(error));
         }
         let finish = self.tables.finish(file);
@@ -348,7 +352,8 @@ impl Session for MySqlSession {
     }
 
     async fn try_lock(&mut self, _next: &File) -> Result<Lock, sqlx::Error> {
-        let mut sql = format!("{SETTINGS};\nSELECT CONNECTION_ID(), COALESCE(GET_LOCK({LOCK}, 0), 0)");
+        let mut sql =
+            format!("{SETTINGS};\nSELECT CONNECTION_ID(), COALESCE(GET_LOCK({LOCK}, 0), 0)");
         let reads = self.there == ledger::Tables::All;
         if reads {
             sql = format!("{sql};\n{}", self.tables.rows(true));
@@ -405,7 +410,10 @@ impl Session for MySqlSession {
         self.used = true;
         self.careful("").await?;
         self.own_limit = done.iter().any(script::sets_limit);
-        for statement in done.iter().filter(|statement| script::sets_something(statement)) {
+        for statement in done
+            .iter()
+            .filter(|statement| script::sets_something(statement))
+        {
             let (offset, more) = locked_too(statement, &self.tables).unwrap_or_default();
             let (head, tail) = statement.sql.split_at(offset);
             self.execute(format!("{head}{more}{tail}")).await?;
