@@ -8,7 +8,7 @@ use serde_json::json;
 use uptree_tests::{Database, Ended, Example, Signal, eventually};
 
 /// What a boot may take when as many others boot.
-const BOOT: Duration = Duration::from_secs(150);
+pub(crate) const BOOT: Duration = Duration::from_secs(150);
 
 const PATIENT: [(&str, &str); 1] = [("START_TIMEOUT", "120s")];
 

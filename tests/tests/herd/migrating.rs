@@ -5,11 +5,14 @@
 
 use std::env;
 use std::fs;
+use std::time::Instant;
 
 use tempfile::TempDir;
-use uptree_tests::{Database, Example, PgBouncer, PoolMode, on_both, slow};
+use uptree_tests::{
+    Database, Ended, Example, PgBouncer, PoolMode, Service, command, on_both, slow,
+};
 
-use crate::boot::Herd;
+use crate::boot::{BOOT, Herd};
 
 /// How many files there are, the slow one included.
 const FILES: usize = 12;
@@ -61,6 +64,32 @@ fn all_boot_on_a_server_with_room_for_a_quarter() {
     all_boot(&database.url(), &database, size);
 }
 
+/// As jobs that are all begun at once, instead of one.
+#[test]
+fn all_commands_succeed_on_a_server_with_room_for_a_quarter() {
+    let size = size();
+    let room = format!("max_connections={}", size / 4);
+    let Some(database) = Database::postgres_with([&room]) else {
+        return;
+    };
+    let folder = folder(&database);
+    let began = Instant::now();
+    let start = |_| {
+        let mut command = command("migrating");
+        command.args(["migrate", "up"]);
+        command.env("DATABASE_URL", database.url());
+        command.env("MIGRATIONS_DIR", folder.path());
+        Service::start(&mut command)
+    };
+    let mut commands: Vec<_> = (0..size).map(start).collect();
+    for command in &mut commands {
+        let ended = command.wait(BOOT.saturating_sub(began.elapsed()));
+        assert_eq!(ended, Ended::Code(0), "{}", command.stderr());
+    }
+    println!("{size} commands had ended after {:?}", began.elapsed());
+    assert_is_migrated(&database);
+}
+
 #[test]
 fn all_boot_through_a_transaction_pooler_on_an_empty_database() {
     let Some((pooler, database)) = pooled() else {
@@ -96,11 +125,17 @@ fn all_boot(url: &str, database: &Database, size: usize) {
     let folder = folder(database);
     let herd = Herd::migrating(url, size, folder.path());
     assert_eq!(herd.applied(), FILES);
+    assert_is_migrated(database);
+    herd.stop();
+}
+
+/// By each file once.
+#[track_caller]
+fn assert_is_migrated(database: &Database) {
     let ledger: Vec<_> = (1..=FILES).map(|file| file.to_string()).collect();
     assert_eq!(database.ledger(), ledger.join(" "));
     let steps = database.query("SELECT count(*), count(DISTINCT file) FROM steps");
     assert_eq!(steps, format!("{0}|{0}", FILES - 1));
-    herd.stop();
 }
 
 fn migrate(database: &Database, folder: &TempDir) {
