@@ -10,7 +10,7 @@ use crate::{
     activity::Activity,
     classify::is_read_only,
     error::{Chain, failed},
-    files::File,
+    files::{File, check::check},
     ledger::{Instance, Ledger, Names, Tables},
     lock_retry::LockRetry,
     plan::{Note, Plan, plan},
@@ -102,6 +102,7 @@ async fn run_sessions<M: Migratable>(
         rows: 0,
         tries: 0,
         crowded: false,
+        checked: false,
     };
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
     loop {
@@ -157,6 +158,8 @@ struct Run<'a> {
     tries: u32,
     /// Whether the server has had no room for a connection.
     crowded: bool,
+    /// Whether the files that are to be applied have been looked at.
+    checked: bool,
 }
 
 impl<'a> Run<'a> {
@@ -182,8 +185,9 @@ impl<'a> Run<'a> {
             if self.job.only_wait {
                 let holder = session.holder().await;
                 self.wait
-                    .for_the_missing(self.cx, &mut self.pulse, &plan, holder);
+                    .for_the_missing(self.cx, &mut self.pulse, &plan, holder.as_deref());
             } else {
+                self.check::<M>(&plan)?;
                 match session.try_lock(first).await {
                     Ok(Lock::Taken(ledger)) => {
                         let plan = self.plan(&ledger)?;
@@ -199,7 +203,8 @@ impl<'a> Run<'a> {
                             true => session.holder().await,
                             false => None,
                         };
-                        self.wait.for_another(&mut self.pulse, &plan, holder);
+                        self.wait
+                            .for_another(&mut self.pulse, &plan, holder.as_deref());
                     }
                     Ok(Lock::Busy(error)) => self.wait.for_a_writer(self.cx, unlockable(error)),
                     Ok(Lock::Yield) => self.wait.for_a_turn(first),
@@ -233,6 +238,25 @@ impl<'a> Run<'a> {
             }
         }
         Ok(plan)
+    }
+
+    /// Refuses files that cannot be run, before anything runs. Those that are applied already are
+    /// past that: they can not be changed any more.
+    fn check<M: Migratable>(&mut self, plan: &Plan<'_>) -> Result<(), MigrateError> {
+        if self.checked {
+            return Ok(());
+        }
+        self.checked = true;
+        for file in &plan.steps {
+            let findings = check(file, M::DIALECT);
+            if let Some(refusal) = findings.refusals.into_iter().next() {
+                return Err(refusal.into());
+            }
+            for warning in findings.warnings {
+                tracing::warn!("{warning}");
+            }
+        }
+        Ok(())
     }
 
     /// Applies files for as long as the lock is held. Returns whether all of them are applied.
@@ -290,8 +314,10 @@ impl<'a> Run<'a> {
             &self.activity,
             &mut self.retry,
         );
-        let name = file.to_string();
-        let ran = self.pulse.during(work, done, &name, &self.activity).await?;
+        let ran = self
+            .pulse
+            .during(work, done, &[file], &self.activity)
+            .await?;
         Ok(usize::from(ran))
     }
 
@@ -318,8 +344,7 @@ impl<'a> Run<'a> {
                 }
             }
         };
-        let name = file.to_string();
-        let ran = self.pulse.during(work, done, &name, activity).await;
+        let ran = self.pulse.during(work, done, files, activity).await;
         self.retry.reset();
         if let Err(error) = &ran
             && error.as_sqlx().is_some_and(is_read_only)

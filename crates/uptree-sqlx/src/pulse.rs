@@ -5,7 +5,7 @@ use std::{future::Future, pin::pin, time::Duration};
 use tokio::time::{Instant, sleep_until};
 use uptree_app::Starting;
 
-use crate::activity::Activity;
+use crate::{activity::Activity, files::File};
 
 /// How long nothing is told of work that goes on.
 const QUIET: Duration = Duration::from_secs(20);
@@ -57,16 +57,24 @@ impl<'a> Pulse<'a> {
         sleep_until(self.next).await;
     }
 
-    /// Beats until `work` is done, which says what it does by its activity.
+    /// Beats until `work` on these files is done, which says what it does by its activity; `done`
+    /// were done before it.
     pub(crate) async fn during<F: Future>(
         &mut self,
         work: F,
         done: usize,
-        file: &str,
+        files: &[&File],
         activity: &Activity,
     ) -> F::Output {
         let mut work = pin!(work);
-        self.beat(done, file);
+        let what = || {
+            let count = activity.files_done();
+            let file = files.get(count).or(files.last());
+            let file = file.map(ToString::to_string).unwrap_or_default();
+            (done + count, format!("{file}{}", activity.words()))
+        };
+        let (now_done, text) = what();
+        self.beat(now_done, &text);
         let mut interval = NEWS;
         let mut news = Instant::now() + interval;
         loop {
@@ -80,15 +88,12 @@ impl<'a> Pulse<'a> {
             if now < news && now < self.next {
                 continue;
             }
-            let (done, what) = (
-                done + activity.files_done(),
-                format!("{file}{}", activity.words()),
-            );
             if now >= news {
                 interval = QUIET.min(interval * 2);
                 news = now + interval;
             }
-            self.beat(done, &what);
+            let (now_done, text) = what();
+            self.beat(now_done, &text);
         }
     }
 }

@@ -222,3 +222,6 @@ impl<S: Session> Walk<'_, S> {
         failed(self.file, Failure::Ledger(error))
     }
 }
+
+#[cfg(test)]
+mod tests;

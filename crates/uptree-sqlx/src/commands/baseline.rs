@@ -14,7 +14,7 @@ use super::{
     unwritable,
 };
 use crate::{
-    ConnectError, MigrateError,
+    ConnectError,
     files::File,
     ledger::{Ledger, Row, Tables},
 };

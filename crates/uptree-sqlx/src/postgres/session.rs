@@ -94,22 +94,24 @@ impl PgSession {
             .await
     }
 
-    /// Finds out where it is, does `first`, and reads the tables, in one message as long as they are
-    /// there: the rows of `first` come before those of the ledger.
-    async fn read(&mut self, first: &[String]) -> Result<Read, sqlx::Error> {
+    /// Finds out where it is, does `lock`, registers, if there is a table for it, and reads the
+    /// tables: in one message, if they are there. What `lock` returns is the first row.
+    async fn read(
+        &mut self,
+        lock: Option<&str>,
+        instance: Option<&Instance>,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
         let mut assumed = ledger::Tables::All;
         loop {
             let mut sql = vec![self.tables.orientation()];
+            sql.extend(lock.map(str::to_owned));
             match assumed {
                 ledger::Tables::All => {
-                    sql.extend_from_slice(first);
+                    sql.extend(instance.map(|instance| self.tables.register(instance)));
                     sql.push(self.tables.rows(true));
                 }
-                ledger::Tables::Sqlx => {
-                    sql.extend_from_slice(first);
-                    sql.push(self.tables.rows(false));
-                }
-                ledger::Tables::None => sql.extend_from_slice(first),
+                ledger::Tables::Sqlx => sql.push(self.tables.rows(false)),
+                ledger::Tables::None => {}
             }
             let mut rows = Vec::new();
             let failed = self.fetch_all(sql.join(";\n"), &mut rows).await.err();
@@ -117,10 +119,7 @@ impl PgSession {
                 self.orient(row)?;
             }
             match failed {
-                None => {
-                    let rows = rows.split_off(1);
-                    return Ok(Read { rows });
-                }
+                None => return Ok(rows.split_off(1)),
                 // The first row has told which of them there are.
                 Some(error) if is_undefined_table(&error) && self.there != assumed => {
                     assumed = self.there;
@@ -347,27 +346,17 @@ impl PgSession {
     }
 }
 
-/// What came of reading the tables.
-struct Read {
-    /// Those of what was done first, then the ledger's.
-    rows: Vec<PgRow>,
-}
-
 impl Session for PgSession {
     async fn check(&mut self, instance: Option<&Instance>) -> Result<Ledger, sqlx::Error> {
-        let register: Vec<_> = instance
-            .map(|instance| self.tables.register(instance))
-            .into_iter()
-            .collect();
-        let read = match self.read(&register).await {
-            Err(error) if !register.is_empty() && is_forbidden(&error) => {
+        let rows = match self.read(None, instance).await {
+            Err(error) if instance.is_some() && is_forbidden(&error) => {
                 let error = crate::DriverError::from(error);
                 tracing::warn!("this program cannot be entered in the ledger's tables: {error}");
-                self.read(&[]).await?
+                self.read(None, None).await?
             }
-            read => read?,
+            rows => rows?,
         };
-        self.ledger(&read.rows)
+        self.ledger(&rows)
     }
 
     async fn try_lock(&mut self, next: &File) -> Result<Lock, sqlx::Error> {
@@ -377,16 +366,15 @@ impl Session for PgSession {
             false => "pg_try_advisory_xact_lock",
         };
         let sql = format!("SELECT pg_catalog.{function}({})", self.key);
-        let mut read = self.read(&[sql]).await?;
-        let answer = read.rows.remove(0);
-        if !answer.try_get(0)? {
+        let mut rows = self.read(Some(&sql), None).await?;
+        if !rows.remove(0).try_get(0)? {
             return Ok(Lock::Elsewhere);
         }
         self.locked = match for_session {
             true => Locked::Session,
             false => Locked::Free,
         };
-        let ledger = self.ledger(&read.rows)?;
+        let ledger = self.ledger(&rows)?;
         self.batches = ledger.rows.is_empty();
         Ok(Lock::Taken(ledger))
     }
@@ -448,7 +436,10 @@ impl Session for PgSession {
                 }
                 Err(Failure::Elsewhere) => return Err(Failure::Elsewhere),
                 // One by one, so that the outcome and the error are those of one by one.
-                Err(_) => self.batches = false,
+                Err(_) => {
+                    self.batches = false;
+                    activity.begin();
+                }
             }
         }
         self.apply_whole(&files[..1], activity).await.map(|()| 1)
