@@ -48,6 +48,27 @@ impl File {
         }
     }
 
+    /// A file of a folder.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn from_bytes(
+        name: &str,
+        bytes: Vec<u8>,
+    ) -> Result<(Self, Vec<Warning>), FileError> {
+        let sql = folder::text(name.as_ref(), bytes)?;
+        let (directives, warnings) = directives::read(name, &sql)?;
+        let no_tx = sql.starts_with(directives::NO_TRANSACTION);
+        let sql = AssertSqlSafe(sql).into_sql_str();
+        let migration = Migration::new(1, "".into(), MigrationType::Simple, sql, no_tx);
+        let file = Self {
+            name: name.into(),
+            migration: migration.into(),
+            code: None,
+            directives,
+            down: None,
+        };
+        Ok((file, warnings))
+    }
+
     pub(crate) fn version(&self) -> i64 {
         self.migration.version
     }
@@ -247,13 +268,6 @@ fn assemble(mut named: Vec<Named>, mut warnings: Vec<Warning>) -> Result<Loaded,
 
 #[cfg(test)]
 impl File {
-    /// A file for tests, outside a transaction.
-    pub(crate) fn of_text(version: i64, text: &'static str) -> Self {
-        let sql = AssertSqlSafe(text).into_sql_str();
-        let kind = MigrationType::Simple;
-        Self::embedded(&Migration::new(version, "of text".into(), kind, sql, true))
-    }
-
     /// A file for tests: its description and text are made of its version.
     pub(crate) fn for_tests(version: i64) -> Self {
         Self::with_sql(

@@ -31,6 +31,9 @@ mod code;
 mod commands;
 mod error;
 mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ledger;
 mod lock_retry;
 mod migrate;

@@ -277,7 +277,8 @@ impl<'a> Run<'a> {
             let since = Instant::now();
             let done = plan.applied + plan.steps.len() - rest.len();
             self.activity.begin();
-            let count = if session.is_stepwise(file) || plan.mark(file).is_some() {
+            let stepwise = session.is_stepwise(file) || plan.mark(file).is_some();
+            let count = if stepwise && file.code().is_none() {
                 self.run_steps::<M>(session, plan, file, done).await?
             } else {
                 self.run_whole::<M>(session, rest, done).await?
