@@ -18,7 +18,7 @@ use crate::{
     place,
     session::{Entry, Lock, Migratable, Session},
     statement::{self, Statement},
-    steps::digest,
+    steps::digests,
     target::with_database,
 };
 
@@ -149,8 +149,7 @@ fn doubt<'a>(
             )),
             (Some(mark), Some(file)) => {
                 let statements = statement::parse(file.sql(), chosen.dialect());
-                let begins = statements.get(..mark.done).map(digest);
-                if begins.as_ref() != Some(&mark.digest) {
+                if digests(&statements).get(mark.done) != Some(&mark.digest) {
                     Ok(Doubt::ChangedSteps { file, mark })
                 } else if mark.begun {
                     Ok(Doubt::Step { file, mark })
@@ -294,7 +293,7 @@ fn work<'a>(chosen: &Chosen, doubt: &Doubt<'a>, given: &str) -> Option<Work<'a>>
 fn at(statements: &[Statement<'_>], done: usize) -> Mark {
     Mark {
         done,
-        digest: digest(&statements[..done]),
+        digest: digests(&statements).swap_remove(done),
         begun: false,
         before: None,
         finished: done == statements.len(),
