@@ -56,16 +56,6 @@ impl Target {
         })
     }
 
-    /// The user that logs in, if the database has users.
-    pub(crate) fn user(&self) -> Option<String> {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(server) => Some(server.options().get_username().to_owned()),
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => None,
-        }
-    }
-
     /// Whether its connections are those of this type of database.
     pub(crate) fn is<Db: 'static>(&self) -> bool {
         let own = match self {
@@ -75,6 +65,16 @@ impl Target {
             Self::Sqlite(_) => TypeId::of::<sqlx::Sqlite>(),
         };
         own == TypeId::of::<Db>()
+    }
+
+    /// The user that logs in, if the database has users.
+    pub(crate) fn user(&self) -> Option<String> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(server) => Some(server.options().get_username().to_owned()),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => None,
+        }
     }
 
     /// Whose SQL it takes.

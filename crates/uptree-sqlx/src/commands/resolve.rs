@@ -293,7 +293,7 @@ fn work<'a>(chosen: &Chosen, doubt: &Doubt<'a>, given: &str) -> Option<Work<'a>>
 fn at(statements: &[Statement<'_>], done: usize) -> Mark {
     Mark {
         done,
-        digest: digests(&statements).swap_remove(done),
+        digest: digests(&statements[..done]).pop().unwrap_or_default(),
         begun: false,
         before: None,
         finished: done == statements.len(),
