@@ -1,6 +1,6 @@
 //! The parts of an `ALTER`.
 
-use super::{Action, Object, Verb, cursor::Cursor};
+use super::{Action, Name, Object, Verb, cursor::Cursor};
 
 /// The actions that follow the name of a table, or of what is altered like one.
 pub(super) fn actions(cursor: &mut Cursor<'_>) -> Vec<Action> {
@@ -12,6 +12,19 @@ pub(super) fn actions(cursor: &mut Cursor<'_>) -> Vec<Action> {
         }
     }
     actions
+}
+
+/// One of the pairs of `RENAME TABLE a TO b, c TO d`.
+pub(super) fn renaming(name: Name, to: Option<Name>) -> Action {
+    Action {
+        verb: Verb::Rename,
+        object: Object::Table,
+        name: Some(name),
+        to,
+        conditional: false,
+        concurrently: false,
+        weak: false,
+    }
 }
 
 fn action(cursor: &mut Cursor<'_>) -> Action {

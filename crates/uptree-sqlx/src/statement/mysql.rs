@@ -179,12 +179,23 @@ fn drop_(cursor: &mut Cursor<'_>) -> Ddl {
 }
 
 fn rename(cursor: &mut Cursor<'_>) -> Ddl {
+    if cursor.eat("user") {
+        return Ddl::weak(Verb::Rename, Object::Role);
+    }
     cursor.eat_any(&["tables", "table"]);
     let mut ddl = Ddl::strong(Verb::Rename, Object::Table);
     ddl.conditional = cursor.eat_condition();
-    ddl.names.extend(cursor.name());
-    if cursor.eat("to") {
-        ddl.to = cursor.name();
+    while let Some(name) = cursor.name() {
+        // MariaDB's `WAIT 5` and `NOWAIT` come before it.
+        cursor.seek("to");
+        let to = cursor.name();
+        ddl.names.push(name.clone());
+        ddl.actions.push(alter::renaming(name, to));
+        if !cursor.eat(",") {
+            break;
+        }
+        cursor.eat_condition();
     }
+    ddl.to = ddl.actions.first().and_then(|action| action.to.clone());
     ddl
 }
