@@ -80,13 +80,13 @@ async fn run(cli: &Cli) -> Result<Verdict> {
     Ok(report.verdict())
 }
 
-async fn both(folder: &Folder, server: &mut Server) -> Result<Report> {
+async fn both<'a>(folder: &'a Folder, server: &mut Server) -> Result<Report<'a>> {
     let began = Instant::now();
     let (sqlx, theirs) = one(Tool::Sqlx, folder, server).await?;
     let (uptree, ours) = one(Tool::Uptree, folder, server).await?;
     let mut report = Report::new(folder, sqlx, uptree);
     // After a failure outside a transaction each leaves what it leaves.
-    if !report.is_comparable(folder, server) {
+    if !report.is_comparable(server) {
         return Ok(report);
     }
     report.comparison = compare(&theirs, &ours, None);

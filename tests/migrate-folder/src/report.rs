@@ -10,12 +10,12 @@ use crate::{
 };
 
 /// What became of a folder.
-pub(crate) struct Report {
-    migrations: usize,
+pub(crate) struct Report<'a> {
+    folder: &'a Folder,
     sqlx: Outcome,
     uptree: Outcome,
-    /// The name of the file in which both fail.
-    both_in: Option<String>,
+    /// Whether both fail in one file.
+    in_one: bool,
     pub(crate) comparison: Comparison,
 }
 
@@ -25,14 +25,12 @@ pub(crate) enum Verdict {
     Different,
 }
 
-impl Report {
-    pub(crate) fn new(folder: &Folder, sqlx: Outcome, uptree: Outcome) -> Self {
+impl<'a> Report<'a> {
+    pub(crate) fn new(folder: &'a Folder, sqlx: Outcome, uptree: Outcome) -> Self {
         let version = |outcome: &Outcome| outcome.failure().and_then(|it| it.version);
-        let both = version(&sqlx).filter(|it| Some(*it) == version(&uptree));
-        let both_in = both.and_then(|version| folder.file(version));
         Self {
-            migrations: folder.files.len(),
-            both_in: both_in.map(|file| file.name.clone()),
+            folder,
+            in_one: version(&sqlx).is_some() && version(&sqlx) == version(&uptree),
             sqlx,
             uptree,
             comparison: Comparison::default(),
@@ -40,13 +38,12 @@ impl Report {
     }
 
     /// Whether both have left a database that must be the same.
-    pub(crate) fn is_comparable(&self, folder: &Folder, server: &Server) -> bool {
+    pub(crate) fn is_comparable(&self, server: &Server) -> bool {
         match (&self.sqlx, &self.uptree) {
-            (Outcome::Applied, Outcome::Applied) => true,
-            (Outcome::Failed(theirs), Outcome::Failed(_))
-                if self.both_in.is_some() && server.rolls_back() =>
-            {
-                let file = theirs.version.and_then(|version| folder.file(version));
+            // With nothing to do sqlx makes a ledger, Uptree does not.
+            (Outcome::Applied, Outcome::Applied) => !self.folder.files.is_empty(),
+            (Outcome::Failed(theirs), Outcome::Failed(_)) if self.in_one && server.rolls_back() => {
+                let file = theirs.version.and_then(|version| self.folder.file(version));
                 file.is_some_and(|file| file.in_transaction)
             }
             _ => false,
@@ -58,9 +55,9 @@ impl Report {
             (Outcome::Applied, Outcome::Applied) => true,
             (Outcome::Refused(_), Outcome::Refused(_)) => true,
             // What sqlx stumbles over, Uptree has seen in time.
-            (Outcome::Failed(_), Outcome::Refused(_)) => self.both_in.is_some(),
+            (Outcome::Failed(_), Outcome::Refused(_)) => self.in_one,
             (Outcome::Failed(theirs), Outcome::Failed(ours)) => {
-                self.both_in.is_some() && same_error(theirs, ours)
+                self.in_one && same_error(theirs, ours)
             }
             _ => false,
         };
@@ -70,48 +67,49 @@ impl Report {
         }
     }
 
-    fn name(failure: &Failure, folder: &str) -> String {
-        let version = failure.version.map(|it| format!("migration {it}"));
-        version.unwrap_or_else(|| folder.to_owned())
+    /// Where it failed, as well as that is known.
+    fn place(&self, failure: &Failure) -> &str {
+        let file = failure
+            .version
+            .and_then(|version| self.folder.file(version));
+        file.map_or("the folder", |file| &file.name)
     }
 }
 
-/// Uptree's own words are around what the database said.
+/// Uptree's own words are around what the database said, which may name the ledger otherwise.
 fn same_error(theirs: &Failure, ours: &Failure) -> bool {
     let message = theirs.message.as_deref();
+    let code = theirs.code.as_deref().filter(|code| code.len() == 5);
     message.is_some_and(|message| ours.text.contains(message))
+        || code.is_some_and(|code| ours.text.contains(&format!("SQLSTATE {code}")))
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = match self.verdict() {
             Verdict::Same => "same",
             Verdict::Different => "different",
         };
-        writeln!(f, "{} migrations, {verdict}", self.migrations)?;
-        let place = |failure: &Failure| match &self.both_in {
-            Some(file) => file.clone(),
-            None => Self::name(failure, "the folder"),
-        };
+        writeln!(f, "{} migrations, {verdict}", self.folder.files.len())?;
         match (&self.sqlx, &self.uptree) {
             (Outcome::Applied, Outcome::Applied) => {}
             (Outcome::Failed(theirs), Outcome::Failed(ours))
-                if self.both_in.is_some() && same_error(theirs, ours) =>
+                if self.in_one && same_error(theirs, ours) =>
             {
                 let message = theirs.message.as_deref().unwrap_or(&theirs.text);
-                writeln!(f, "fails in {} with both: {message}", place(theirs))?;
+                writeln!(f, "fails in {} with both: {message}", self.place(theirs))?;
             }
             (sqlx, uptree) => {
                 for (name, outcome) in [("sqlx", sqlx), ("Uptree", uptree)] {
                     match outcome {
                         Outcome::Applied => writeln!(f, "{name} applies them all")?,
                         Outcome::Refused(failure) => {
-                            let place = place(failure);
+                            let place = self.place(failure);
                             writeln!(f, "{name} refuses {place} before it begins:")?;
                             indented(f, &failure.text)?;
                         }
                         Outcome::Failed(failure) => {
-                            writeln!(f, "{name} fails in {}:", place(failure))?;
+                            writeln!(f, "{name} fails in {}:", self.place(failure))?;
                             indented(f, &failure.text)?;
                         }
                     }

@@ -1,10 +1,11 @@
 //! One tool, one database.
 
-use std::{collections::BTreeSet, fmt};
+use std::fmt;
 
 use anyhow::{Context, Result};
 use sqlx::{
     Connection, MySqlConnection, PgConnection, SqliteConnection,
+    error::DatabaseError,
     migrate::{MigrateError, Migrator as Embedded},
 };
 use uptree_app::{Child, StopCause, Supervisor, chain};
@@ -45,6 +46,8 @@ pub(crate) struct Failure {
     pub(crate) text: String,
     /// What the database said, without its details, if it is known apart.
     pub(crate) message: Option<String>,
+    /// Its code for that.
+    pub(crate) code: Option<String>,
     /// The file's version, if it is known.
     pub(crate) version: Option<i64>,
 }
@@ -60,10 +63,13 @@ impl Outcome {
     /// Finds the file of a failure that does not say it: the one after those that are applied.
     pub(crate) fn place(&mut self, folder: &Folder, state: &State) {
         let Self::Failed(failure) = self else { return };
-        let applied: BTreeSet<_> = state.applied.iter().copied().collect();
-        let next = folder.files.iter().map(|file| file.version);
-        let next = next.into_iter().find(|version| !applied.contains(version));
-        failure.version = failure.version.or(next);
+        let mut applied = state.applied.clone();
+        // Two files may have one version.
+        let next = folder.files.iter().find(|file| {
+            let at = applied.iter().position(|version| *version == file.version);
+            at.map(|at| applied.swap_remove(at)).is_none()
+        });
+        failure.version = failure.version.or(next.map(|file| file.version));
     }
 }
 
@@ -72,7 +78,7 @@ impl Tool {
     pub(crate) async fn run(self, folder: &Folder, url: &str) -> Result<Outcome> {
         match self {
             Self::Sqlx => by_sqlx(folder, url).await,
-            Self::Uptree => Ok(by_uptree(folder, url).await),
+            Self::Uptree => by_uptree(folder, url).await,
         }
     }
 }
@@ -84,6 +90,7 @@ async fn by_sqlx(folder: &Folder, url: &str) -> Result<Outcome> {
             return Ok(Outcome::Refused(Failure {
                 text: text.clone(),
                 message: None,
+                code: None,
                 version: None,
             }));
         }
@@ -119,35 +126,30 @@ fn failure(error: &MigrateError) -> Failure {
     Failure {
         text: folder::chain(error),
         message: database.map(|error| error.message().to_owned()),
+        code: database.and_then(DatabaseError::code).map(Into::into),
         version,
     }
 }
 
 /// By a tree with the migrator alone.
-async fn by_uptree(folder: &Folder, url: &str) -> Outcome {
-    let url = match url.parse() {
-        Ok(url) => url,
-        Err(error) => {
-            let error: uptree_sqlx::UrlError = error;
-            return Outcome::Refused(named(folder, chain(&error)));
-        }
-    };
+async fn by_uptree(folder: &Folder, url: &str) -> Result<Outcome> {
+    let url = url.parse().context("Uptree does not take the URL")?;
     let mut settings = DatabaseSettings::new(url);
     settings.migrations_dir = Some(folder.path.clone());
     let repo: Repo = Repo::new(&settings);
     let migrator = Migrator::new(&repo, Embedded::with_migrations(Vec::new()));
     let faults: Vec<_> = migrator.check().iter().map(|it| chain(&**it)).collect();
     if !faults.is_empty() {
-        return Outcome::Refused(named(folder, faults.join("\n")));
+        return Ok(Outcome::Refused(named(folder, faults.join("\n"))));
     }
-    match Supervisor::new("app").child(migrator).start().await {
+    Ok(match Supervisor::new("app").child(migrator).start().await {
         Ok(mut tree) => {
             tree.stop(StopCause::Shutdown);
             _ = tree.wait().await;
             Outcome::Applied
         }
         Err(error) => Outcome::Failed(named(folder, chain(&*error))),
-    }
+    })
 }
 
 /// With the file that the text names: the one named first.
@@ -160,6 +162,7 @@ fn named(folder: &Folder, text: String) -> Failure {
     Failure {
         text,
         message: None,
+        code: None,
         version,
     }
 }
