@@ -1,7 +1,7 @@
 -- Name and definition of what a migration can make, for servers that no pg_dump here can read.
 -- What an extension has brought is left out: the extension's version says it.
 WITH ours AS (
-    SELECT c.oid, c.*, format('%I.%I', nspname, relname) AS name
+    SELECT c.*, format('%I.%I', nspname, relname) AS name
     FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
     WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
       AND relname !~ '^(_uptree_|_sqlx_migrations_uptree)'
