@@ -12,17 +12,33 @@ pub trait Backend: sealed::Sealed {}
 
 impl<Db: sealed::Sealed> Backend for Db {}
 
+/// A database whose own connections a migration in Rust can have: [`sqlx::Postgres`],
+/// [`sqlx::Sqlite`].
+///
+/// It cannot be implemented elsewhere.
+pub trait Native: Backend + sealed::Native {}
+
+impl<Db: Backend + sealed::Native> Native for Db {}
+
 /// How the connections of a pool are made.
 pub(crate) type OptionsOf<Db> = <<Db as Database>::Connection as Connection>::Options;
 
 mod sealed {
     use super::{Database, DatabaseUrl, OptionsOf, WrongDatabase};
 
+    pub trait Native {}
+
     pub trait Sealed: Database {
         /// How this kind of pool connects to what the URL names.
         fn options(url: &DatabaseUrl) -> Result<OptionsOf<Self>, WrongDatabase>;
     }
 }
+
+#[cfg(feature = "postgres")]
+impl sealed::Native for sqlx::Postgres {}
+
+#[cfg(feature = "sqlite")]
+impl sealed::Native for sqlx::Sqlite {}
 
 impl sealed::Sealed for Any {
     fn options(url: &DatabaseUrl) -> Result<AnyConnectOptions, WrongDatabase> {

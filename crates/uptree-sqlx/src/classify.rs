@@ -71,6 +71,14 @@ pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
     matches!(code, Some(Code::Sqlite(5 | 6 | 15)))
 }
 
+/// Whether the server has no room for one more connection.
+pub(crate) fn is_crowded(error: &sqlx::Error) -> bool {
+    match error.as_database_error().and_then(Code::of) {
+        Some(Code::SqlState(state)) => state == "53300",
+        _ => false,
+    }
+}
+
 /// Whether the database was opened to be read only, or is a copy that is.
 pub(crate) fn is_read_only(error: &sqlx::Error) -> bool {
     match error.as_database_error().and_then(Code::of) {

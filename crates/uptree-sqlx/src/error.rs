@@ -5,7 +5,12 @@ use std::{error::Error, fmt, path::PathBuf, time::Duration};
 use sqlx::error::DatabaseError;
 use uptree_app::{BoxError, help};
 
-use crate::{classify::is_read_only, place::Place};
+use crate::{
+    classify::{is_crowded, is_read_only},
+    files::{File, FileError},
+    place::Place,
+    session::Failure,
+};
 
 /// What a database or its driver said: the message with its code, and the DETAIL, HINT and CONTEXT
 /// that came with it.
@@ -131,6 +136,14 @@ impl ConnectError {
         matches!(self, Self::Unavailable { .. } | Self::TimedOut { .. })
     }
 
+    /// Whether the server has no room for one more connection.
+    pub(crate) fn is_crowded(&self) -> bool {
+        match self {
+            Self::Unavailable { source, .. } => is_crowded(source.as_sqlx()),
+            _ => false,
+        }
+    }
+
     /// The error with what to do about it, where something can be.
     pub(crate) fn with_help(self) -> BoxError {
         let remedy = match &self {
@@ -209,6 +222,84 @@ pub enum MigrateError {
         /// The ledger's table.
         ledger: String,
     },
+    /// A file that was begun is not what it was, where it is done already.
+    #[error("{file} has been changed in its first {done} statements, which are done")]
+    ChangedSteps {
+        /// The file.
+        file: String,
+        /// How many of its statements are done.
+        done: usize,
+    },
+    /// A process has died while it ran a statement of which nobody can say whether it was done.
+    #[error("{file}{}: a process died at statement {statement}, and it cannot be seen whether it was done", at(place.as_ref()))]
+    InDoubt {
+        /// The file.
+        file: String,
+        /// Its version.
+        version: i64,
+        /// The statement, counted from 1.
+        statement: usize,
+        /// Where it is.
+        place: Option<Place>,
+    },
+    /// A row of the ledger says that this program is too old for the schema.
+    #[error(
+        "migration {version} ({description}) requires a program that knows migration {requires}; this one knows {known}"
+    )]
+    TooOld {
+        /// The version of the row that says so.
+        version: i64,
+        /// What its file's name says.
+        description: String,
+        /// What a program must know.
+        requires: i64,
+        /// The newest that this one knows.
+        known: i64,
+    },
+    /// This program may not apply what is missing, and nobody else has.
+    #[error("the schema lacks {first}{}, and this program only waits (MIGRATE=wait)", and_more(*more))]
+    Missing {
+        /// The first file that is missing.
+        first: String,
+        /// How many more there are.
+        more: usize,
+    },
+    /// Others held a lock that a statement needs for all the time that it may take.
+    #[error("migration {file} did not get its locks{} in {attempts} attempts within {budget:?}{}", at(place.as_ref()), blocked_by(blockers))]
+    Locked {
+        /// The file.
+        file: String,
+        /// Where in it.
+        place: Option<Place>,
+        /// How long it was tried.
+        budget: Duration,
+        /// How often.
+        attempts: u32,
+        /// Who held it at the last attempt, if that could be seen.
+        blockers: Vec<String>,
+        /// What the database said.
+        source: DriverError,
+    },
+    /// A file must run outside a transaction, and the connection goes through a pooler that lends
+    /// it for a transaction only.
+    #[error(
+        "{file} runs outside a transaction, which cannot be locked through a transaction pooler"
+    )]
+    Pooled {
+        /// The file.
+        file: String,
+    },
+    /// A migration that is written in Rust has failed. Those before it stay applied.
+    #[error("migration {file} failed")]
+    Code {
+        /// Its name.
+        file: String,
+        /// What it failed with.
+        source: BoxError,
+    },
+    /// A file cannot be run as a migration.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// There is no connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -257,6 +348,7 @@ impl MigrateError {
             Self::Ledger { source, .. }
             | Self::Lock { source }
             | Self::Failed { source, .. }
+            | Self::Locked { source, .. }
             | Self::Entry { source, .. } => Some(source.as_sqlx()),
             _ => None,
         }
@@ -269,6 +361,7 @@ impl MigrateError {
             Self::Folder { .. } => {
                 Some("see that MIGRATIONS_DIR names a folder that can be read".to_owned())
             }
+            Self::File(error) => Some(error.remedy()),
             Self::Duplicate { .. } => Some("give one of them another version".to_owned()),
             Self::Changed { file } => Some(format!(
                 "put {file} back as it was, and make the change in a new migration"
@@ -276,10 +369,32 @@ impl MigrateError {
             Self::Dirty {
                 version, ledger, ..
             } => Some(format!(
-                "look at what of it was done; finish it by hand and set success = true in its row \
-                 of {ledger}, or undo it and delete the row: \
-                 DELETE FROM {ledger} WHERE version = {version}"
+                "sqlx has left its row in {ledger} so; look at what of it was done, finish or undo \
+                 it by hand, and say so: `migrate resolve {version} --applied` or \
+                 `migrate resolve {version} --rolled-back`"
             )),
+            Self::ChangedSteps { file, done } => Some(format!(
+                "put the first {done} statements of {file} back as they were: only what comes after \
+                 them may be changed"
+            )),
+            Self::InDoubt { version, .. } => Some(format!(
+                "look whether it was done, and say so: `migrate resolve {version} --done` or \
+                 `migrate resolve {version} --not-done`"
+            )),
+            Self::TooOld { .. } => {
+                Some("deploy a newer release: the schema has been changed for it".to_owned())
+            }
+            Self::Missing { .. } => Some(
+                "run `migrate up` with a role that owns the schema, as a job before this rollout"
+                    .to_owned(),
+            ),
+            Self::Locked { .. } => {
+                Some("end the transactions that hold it, or raise LOCK_RETRY_BUDGET".to_owned())
+            }
+            Self::Pooled { .. } => {
+                Some("set MIGRATE_URL to the server itself, past the pooler".to_owned())
+            }
+            Self::Code { .. } => None,
             Self::Ledger { .. } | Self::Lock { .. } | Self::Failed { .. } | Self::Entry { .. } => {
                 self.as_sqlx().and_then(remedy_for).map(str::to_owned)
             }
@@ -288,6 +403,50 @@ impl MigrateError {
             Self::Connect(error) => error.with_help(),
             error => helped(error, remedy),
         }
+    }
+}
+
+/// What became of a file, as an error.
+pub(crate) fn failed(file: &File, failure: Failure) -> MigrateError {
+    let file = file.to_string();
+    match failure {
+        Failure::File(place, error) => MigrateError::Failed {
+            file,
+            place,
+            source: error.into(),
+        },
+        Failure::Code(source) => MigrateError::Code { file, source },
+        Failure::Ledger(error) => MigrateError::Entry {
+            file,
+            source: error.into(),
+        },
+        Failure::Locked {
+            place,
+            error,
+            blockers,
+        } => MigrateError::Locked {
+            file,
+            place,
+            budget: Duration::ZERO,
+            attempts: 1,
+            blockers,
+            source: error.into(),
+        },
+        Failure::Elsewhere => unreachable!("it is not the file's failure"),
+    }
+}
+
+fn and_more(more: usize) -> String {
+    match more {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    }
+}
+
+fn blocked_by(blockers: &[String]) -> String {
+    match blockers {
+        [] => String::new(),
+        blockers => format!("; blocked by {}", blockers.join(" and ")),
     }
 }
 

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`Repo`] | a pool of connections: a handle, and the child that fills it |
 //! | [`Migrator`] | a child that brings the schema up to date before those after it start |
-//! | [`DatabaseSettings`] | `DATABASE_URL`, `POOL_SIZE`, `MIGRATIONS_DIR`, by flag or environment |
+//! | [`Migrate`] | a command, `SERVICE migrate`: plan, status, up and the rest |
+//! | [`DatabaseSettings`], [`MigrateSettings`] | `DATABASE_URL`, `MIGRATE` and the others, by flag or environment |
 //! | [`is_unavailable`], [`is_rejected`] | what an error means for whoever asked |
 //!
 //! # Features
@@ -23,11 +24,18 @@
 #[cfg(not(any(feature = "postgres", feature = "sqlite")))]
 compile_error!("uptree-sqlx needs a database: one of its features `postgres` and `sqlite`");
 
+mod activity;
 mod backend;
 mod classify;
+mod code;
+mod commands;
 mod error;
 mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ledger;
+mod lock_retry;
 mod migrate;
 mod migrator;
 mod place;
@@ -42,14 +50,20 @@ mod settings;
 mod split;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[allow(dead_code, reason = "the steps of a migration are to be built on it")]
+mod statement;
+mod steps;
 mod target;
 mod url;
+mod wait;
 
-pub use backend::Backend;
+pub use backend::{Backend, Native};
 pub use classify::{is_rejected, is_unavailable};
+pub use commands::Migrate;
 pub use error::{ConnectError, DriverError, MigrateError, WrongDatabase};
+pub use files::FileError;
 pub use migrator::Migrator;
 pub use place::Place;
 pub use repo::Repo;
-pub use settings::DatabaseSettings;
+pub use settings::{DatabaseSettings, MigrateRole, MigrateSettings};
 pub use url::{DatabaseUrl, UrlError};

@@ -7,12 +7,18 @@ use uptree_app::Starting;
 
 use crate::{
     MigrateError,
-    error::Chain,
-    files::File,
+    activity::Activity,
+    classify::is_read_only,
+    error::{Chain, failed},
+    files::{File, check::check},
+    ledger::{Instance, Ledger, Names, Tables},
+    lock_retry::LockRetry,
     plan::{Note, Plan, plan},
     pulse::Pulse,
-    retry::{Backoff, Reminder, connect},
+    retry::{Backoff, connect},
     session::{Brake, Failure, Lock, Migratable, Session},
+    steps,
+    wait::Wait,
 };
 
 /// How often a file is tried whose connection is lost while it runs: it may be what takes the
@@ -22,7 +28,31 @@ const TRIES: u32 = 5;
 /// How long a session may take to end once its start is called off: less than the child's grace.
 const STOP: Duration = Duration::from_secs(4);
 
-/// Applies what the ledger of `database` does not have of `files`.
+/// What to apply, and how.
+pub(crate) struct Job<'a> {
+    /// In the order of their versions.
+    pub(crate) files: &'a [File],
+    /// The last version to apply; none: all.
+    pub(crate) to: Option<i64>,
+    pub(crate) names: &'a Names,
+    /// Whether to wait until another has applied them, and never write.
+    pub(crate) only_wait: bool,
+    /// How long others' locks are waited for.
+    pub(crate) lock_retry_budget: Duration,
+    /// Whether the ledger is read once more at the end, so that it says itself that all is applied.
+    pub(crate) reads_back: bool,
+}
+
+/// What a run has come to: all that it was to apply is applied.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    /// How many of the files are applied.
+    pub(crate) applied: usize,
+    /// Those that this process has applied.
+    pub(crate) files: Vec<String>,
+}
+
+/// Applies what the ledger of `database` does not have of the job's files.
 ///
 /// # Cancel safety
 ///
@@ -31,11 +61,10 @@ const STOP: Duration = Duration::from_secs(4);
 pub(crate) async fn migrate<M: Migratable>(
     cx: &Starting,
     database: &M,
-    files: &[File],
-    ledger: &str,
-) -> Result<(), MigrateError> {
+    job: &Job<'_>,
+) -> Result<Reached, MigrateError> {
     let brake = database.brake();
-    let mut sessions = pin!(run_sessions(cx, database, &brake, files, ledger));
+    let mut sessions = pin!(run_sessions(cx, database, &brake, job));
     tokio::select! {
         outcome = &mut sessions => return outcome,
         () = cx.cancelled() => {}
@@ -59,27 +88,41 @@ async fn run_sessions<M: Migratable>(
     cx: &Starting,
     database: &M,
     brake: &M::Brake,
-    files: &[File],
-    ledger: &str,
-) -> Result<(), MigrateError> {
+    job: &Job<'_>,
+) -> Result<Reached, MigrateError> {
     let mut run = Run {
         cx,
-        files,
-        ledger,
-        pulse: Pulse::new(cx, files.len()),
+        job,
+        pulse: Pulse::new(cx, job.files.len()),
+        activity: Activity::default(),
+        retry: LockRetry::new(cx, job.lock_retry_budget),
+        wait: Wait::new(),
         notes: Vec::new(),
+        files: Vec::new(),
         rows: 0,
         tries: 0,
+        crowded: false,
+        checked: false,
     };
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
     loop {
         cx.step("connect");
-        let mut session = connect(cx, database, || database.session(ledger, brake)).await?;
-        let outcome = run.session(&mut session).await;
+        let connected = connect(cx, database, || database.session(job.names, brake)).await?;
+        let mut session = connected.connection;
+        run.crowded |= connected.crowded;
+        let outcome = run.session::<M>(&mut session).await;
         session.close().await;
         let error = match outcome {
+            Ok(Next::End { applied }) => {
+                let files = run.files;
+                return Ok(Reached { applied, files });
+            }
+            Ok(Next::Sleep) => {
+                run.wait.sleep(cx, &run.pulse).await;
+                continue;
+            }
             Err(error) if error.as_sqlx().is_some_and(M::Session::may_pass) => error,
-            outcome => return outcome,
+            Err(error) => return Err(error),
         };
         if cx.is_cancelled() || run.tries >= TRIES {
             return Err(error);
@@ -90,102 +133,245 @@ async fn run_sessions<M: Migratable>(
     }
 }
 
+/// What comes after a session.
+enum Next {
+    /// All is done: so many are applied.
+    End { applied: usize },
+    /// A pause without a connection: there are too few of them.
+    Sleep,
+}
+
 struct Run<'a> {
     cx: &'a Starting,
-    files: &'a [File],
-    ledger: &'a str,
+    job: &'a Job<'a>,
     pulse: Pulse<'a>,
+    activity: Activity,
+    retry: LockRetry<'a>,
+    wait: Wait,
     /// What has been told.
     notes: Vec<Note>,
+    /// What this process has applied.
+    files: Vec<String>,
     /// How many rows the ledger had.
     rows: usize,
     /// How often a file has been begun since the ledger last grew.
     tries: u32,
+    /// Whether the server has had no room for a connection.
+    crowded: bool,
+    /// Whether the files that are to be applied have been looked at.
+    checked: bool,
 }
 
 impl<'a> Run<'a> {
-    async fn session(&mut self, session: &mut impl Session) -> Result<(), MigrateError> {
-        let mut wait = Wait::new();
+    async fn session<M: Migratable>(
+        &mut self,
+        session: &mut M::Session,
+    ) -> Result<Next, MigrateError> {
+        let known = self.job.files.last().map_or(0, File::version);
+        let mut instance = Some(Instance::new(known)).filter(|_| !self.job.only_wait);
         while !self.cx.is_cancelled() {
-            let plan = self.plan(session).await?;
-            self.tell(&plan);
+            let ledger = session.check(instance.as_ref()).await;
+            let ledger = ledger.map_err(|error| self.unreadable(error))?;
+            if ledger.tables == Tables::All {
+                instance = None;
+            }
+            let plan = self.plan(&ledger)?;
             let Some(&first) = plan.steps.first() else {
+                self.settle(session, &ledger).await;
                 let applied = plan.applied;
                 tracing::info!(applied, "the schema is up to date");
-                return Ok(());
+                return Ok(Next::End { applied });
             };
-            match session.try_lock(first).await {
-                Ok(Lock::Taken) => {}
-                Ok(Lock::Elsewhere) => {
-                    wait.for_another(self.cx, &mut self.pulse, session, &plan, first)
-                        .await;
-                    continue;
-                }
-                Ok(Lock::Busy(error)) => {
-                    wait.for_a_writer(self.cx, unlockable(error)).await;
-                    continue;
-                }
-                Err(error) => return Err(unlockable(error)),
-            }
-            // Only now is the ledger what it will be when the file is applied.
-            let plan = self.plan(session).await?;
-            if plan.steps.first().map(|file| file.version()) == Some(first.version()) {
-                self.apply(session, &plan).await?;
+            if self.job.only_wait {
+                let holder = session.holder().await;
+                self.wait
+                    .for_the_missing(self.cx, &mut self.pulse, &plan, holder.as_deref());
             } else {
-                session.unlock().await;
+                self.check::<M>(&plan)?;
+                match session.try_lock(first).await {
+                    Ok(Lock::Taken(ledger)) => {
+                        let plan = self.plan(&ledger)?;
+                        if self.apply::<M>(session, &plan).await? && !self.job.reads_back {
+                            let applied = plan.applied + plan.steps.len();
+                            tracing::info!(applied, "the schema is up to date");
+                            return Ok(Next::End { applied });
+                        }
+                        continue;
+                    }
+                    Ok(Lock::Elsewhere) => {
+                        let holder = match self.wait.is_due() {
+                            true => session.holder().await,
+                            false => None,
+                        };
+                        self.wait
+                            .for_another(&mut self.pulse, &plan, holder.as_deref());
+                    }
+                    Ok(Lock::Busy(error)) => self.wait.for_a_writer(self.cx, unlockable(error)),
+                    Ok(Lock::Yield) => self.wait.for_a_turn(first),
+                    Ok(Lock::Pooled) => {
+                        let file = first.to_string();
+                        return Err(MigrateError::Pooled { file });
+                    }
+                    Err(error) => return Err(unlockable(error)),
+                }
             }
+            if self.crowded {
+                return Ok(Next::Sleep);
+            }
+            self.wait.sleep(self.cx, &self.pulse).await;
         }
         Err(MigrateError::Cancelled)
     }
 
-    async fn plan(&mut self, session: &mut impl Session) -> Result<Plan<'a>, MigrateError> {
-        let rows = session.ledger().await;
-        let rows = rows.map_err(|error| self.unreadable(error))?;
-        if rows.len() > self.rows {
-            self.rows = rows.len();
+    fn plan(&mut self, ledger: &Ledger) -> Result<Plan<'a>, MigrateError> {
+        let rows = ledger.rows.len();
+        if rows > self.rows {
+            self.rows = rows;
             self.tries = 0;
         }
-        plan(&rows, self.files, self.ledger)
-    }
-
-    /// Applies files for as long as the lock is held.
-    async fn apply(
-        &mut self,
-        session: &mut impl Session,
-        plan: &Plan<'_>,
-    ) -> Result<(), MigrateError> {
-        for (done, file) in (plan.applied..).zip(&plan.steps) {
-            if self.cx.is_cancelled() {
-                return Err(MigrateError::Cancelled);
-            }
-            self.tries += 1;
-            let since = Instant::now();
-            let work = session.apply(file);
-            let applied = self.pulse.during(work, done, &file.to_string()).await;
-            applied.map_err(|failure| failed(file, failure))?;
-            self.tries = 0;
-            let took = since.elapsed();
-            tracing::info!(file = %file, ?took, "migration applied");
-            if !session.is_locked() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Logs what is odd, once.
-    fn tell(&mut self, plan: &Plan<'_>) {
+        let job = self.job;
+        let plan = plan(ledger, job.files, job.to, &job.names.ledger)?;
         for note in &plan.notes {
             if !self.notes.contains(note) {
                 tracing::warn!("{note}");
                 self.notes.push(note.clone());
             }
         }
+        Ok(plan)
+    }
+
+    /// Refuses files that cannot be run, before anything runs. Those that are applied already are
+    /// past that: they can not be changed any more.
+    fn check<M: Migratable>(&mut self, plan: &Plan<'_>) -> Result<(), MigrateError> {
+        if self.checked {
+            return Ok(());
+        }
+        self.checked = true;
+        for file in &plan.steps {
+            let findings = check(file, M::DIALECT);
+            if let Some(refusal) = findings.refusals.into_iter().next() {
+                return Err(refusal.into());
+            }
+            for warning in findings.warnings {
+                tracing::warn!("{warning}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies files for as long as the lock is held. Returns whether all of them are applied.
+    async fn apply<M: Migratable>(
+        &mut self,
+        session: &mut M::Session,
+        plan: &Plan<'_>,
+    ) -> Result<bool, MigrateError> {
+        let mut rest = &plan.steps[..];
+        while let Some(&file) = rest.first() {
+            if !session.is_locked_for(file) {
+                break;
+            }
+            if self.cx.is_cancelled() {
+                return Err(MigrateError::Cancelled);
+            }
+            self.tries += 1;
+            let since = Instant::now();
+            let done = plan.applied + plan.steps.len() - rest.len();
+            self.activity.begin();
+            let stepwise = session.is_stepwise(file) || plan.mark(file).is_some();
+            let count = if stepwise && file.code().is_none() {
+                self.run_steps::<M>(session, plan, file, done).await?
+            } else {
+                self.run_whole::<M>(session, rest, done).await?
+            };
+            if count == 0 {
+                break;
+            }
+            self.tries = 0;
+            tell(&rest[..count], since.elapsed());
+            self.files
+                .extend(rest[..count].iter().map(ToString::to_string));
+            rest = &rest[count..];
+        }
+        if !rest.is_empty() {
+            session.unlock().await;
+        }
+        Ok(rest.is_empty())
+    }
+
+    /// Runs a file statement by statement; 0 if another process has been faster.
+    async fn run_steps<M: Migratable>(
+        &mut self,
+        session: &mut M::Session,
+        plan: &Plan<'_>,
+        file: &File,
+        done: usize,
+    ) -> Result<usize, MigrateError> {
+        let work = steps::run(
+            self.cx,
+            session,
+            M::DIALECT,
+            file,
+            plan.mark(file),
+            &self.activity,
+            &mut self.retry,
+        );
+        let ran = self
+            .pulse
+            .during(work, done, &[file], &self.activity)
+            .await?;
+        Ok(usize::from(ran))
+    }
+
+    /// Runs as many files as go into one message; 0 if another process has been faster.
+    async fn run_whole<M: Migratable>(
+        &mut self,
+        session: &mut M::Session,
+        files: &[&File],
+        done: usize,
+    ) -> Result<usize, MigrateError> {
+        let (file, activity) = (files[0], &self.activity);
+        let retry = &mut self.retry;
+        let work = async {
+            loop {
+                match session.apply(files, activity).await {
+                    Ok(count) => return Ok(count),
+                    Err(Failure::Elsewhere) => return Ok(0),
+                    Err(Failure::Locked {
+                        place,
+                        error,
+                        blockers,
+                    }) => retry.again(file, activity, place, error, blockers).await?,
+                    Err(failure) => return Err(failed(file, failure)),
+                }
+            }
+        };
+        let ran = self.pulse.during(work, done, files, activity).await;
+        self.retry.reset();
+        if let Err(error) = &ran
+            && error.as_sqlx().is_some_and(is_read_only)
+        {
+            // The server is a copy: until it is the primary, nothing was tried.
+            self.tries -= 1;
+        }
+        ran
+    }
+
+    /// Creates the tables beside a ledger that sqlx has made. Nothing depends on them yet: whoever
+    /// may not create them goes on without.
+    async fn settle(&self, session: &mut impl Session, ledger: &Ledger) {
+        if ledger.tables != Tables::Sqlx || self.job.only_wait {
+            return;
+        }
+        if let Err(error) = session.settle().await {
+            let steps = &self.job.names.steps;
+            let error = crate::DriverError::from(error);
+            tracing::warn!("the table {steps} cannot be created beside the ledger: {error}");
+        }
     }
 
     fn unreadable(&self, error: sqlx::Error) -> MigrateError {
         MigrateError::Ledger {
-            ledger: self.ledger.to_owned(),
+            ledger: self.job.names.ledger.clone(),
             source: error.into(),
         }
     }
@@ -196,69 +382,14 @@ fn unlockable(error: sqlx::Error) -> MigrateError {
     MigrateError::Lock { source }
 }
 
-fn failed(file: &File, failure: Failure) -> MigrateError {
-    let file = file.to_string();
-    match failure {
-        Failure::File(place, error) => MigrateError::Failed {
-            file,
-            place,
-            source: error.into(),
-        },
-        Failure::Ledger(error) => MigrateError::Entry {
-            file,
-            source: error.into(),
-        },
-    }
-}
-
-/// The wait of those who did not get the lock.
-struct Wait {
-    backoff: Backoff,
-    reminder: Reminder,
-    applied: usize,
-}
-
-impl Wait {
-    fn new() -> Self {
-        Self {
-            backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(1)),
-            reminder: Reminder::new(),
-            applied: 0,
+/// Logs what was applied: by one line, if it was many in one transaction.
+fn tell(files: &[&File], took: Duration) {
+    match files {
+        [file] => tracing::info!(file = %file, ?took, "migration applied"),
+        [first, .., last] => {
+            let migrations = files.len();
+            tracing::info!(%first, %last, migrations, ?took, "migrations applied in one transaction");
         }
-    }
-
-    /// Another process is migrating: as long as it does, things move on.
-    async fn for_another(
-        &mut self,
-        cx: &Starting,
-        pulse: &mut Pulse<'_>,
-        session: &mut impl Session,
-        plan: &Plan<'_>,
-        first: &File,
-    ) {
-        pulse.beat(plan.applied, &format!("{first}, by another process"));
-        if self.reminder.is_due() {
-            let holder = session.holder().await;
-            let holder = holder.as_deref().unwrap_or("another process");
-            tracing::info!(file = %first, holder, "waiting: it is applied by another process");
-        }
-        if plan.applied > self.applied {
-            self.applied = plan.applied;
-            self.backoff.reset();
-        }
-        // A pause must not outlast a short start timeout.
-        tokio::select! {
-            () = self.backoff.wait(cx) => {}
-            () = pulse.is_due() => {}
-        }
-    }
-
-    /// Somebody else writes, who may never end: the start timeout counts.
-    async fn for_a_writer(&mut self, cx: &Starting, error: MigrateError) {
-        if self.reminder.is_due() {
-            tracing::warn!("{}; trying again", Chain(&error));
-        }
-        cx.attempt_failed(error.with_help());
-        self.backoff.wait(cx).await;
+        [] => {}
     }
 }

@@ -1,11 +1,17 @@
 //! The migrator, as a child: its work is its start.
 
-use std::{borrow::Cow, path::PathBuf, time::Duration};
+use std::{borrow::Cow, path::PathBuf, pin::Pin, time::Duration};
 
 use uptree_app::{BoxError, Child, Options, Result, Starting};
 
 use crate::{
-    Backend, MigrateError, Repo, files::Source, migrate::migrate, plan::plan, target::Target,
+    Backend, MigrateError, MigrateRole, MigrateSettings, Native, Repo, WrongDatabase,
+    code::Code,
+    files::{File, Loaded, Source, check::check_requires},
+    ledger::{Ledger, Names},
+    migrate::{Job, Reached, migrate},
+    plan::plan,
+    target::{Target, with_database},
 };
 
 /// How long a migration may take to be stopped on the server.
@@ -66,26 +72,47 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Migrator {
     target: Target,
+    app: Target,
     source: Source,
     /// Whether the source was set by `MIGRATIONS_DIR`.
     replaced: bool,
-    ledger: Cow<'static, str>,
+    /// Those that are written in Rust for this database.
+    codes: Vec<File>,
+    names: Names,
+    settings: MigrateSettings,
+    to: Option<i64>,
+    wrong: Option<WrongDatabase>,
 }
 
 impl Migrator {
-    /// Migrates the database of `repo`, by a connection of its own.
+    /// Migrates the database of `repo`, by a connection of its own: that of `MIGRATE_URL`, if it is
+    /// set.
     ///
     /// The folder that `MIGRATIONS_DIR` names, if it is set, replaces `migrations`.
     pub fn new<Db: Backend>(repo: &Repo<Db>, migrations: sqlx::migrate::Migrator) -> Self {
-        let folder = repo.migrations_dir();
+        let settings = repo.migrate_settings().clone();
+        let table = settings
+            .table
+            .clone()
+            .map_or(migrations.table_name, Cow::from);
+        let names = Names::new(&table, settings.schema.as_deref());
+        let (target, wrong) = match &settings.url {
+            Some(url) => (url.target.clone(), repo.target().differs_from(&url.target)),
+            None => (repo.target().clone(), None),
+        };
         Self {
-            target: repo.target().clone(),
-            source: match folder {
+            target,
+            app: repo.target().clone(),
+            source: match &settings.dir {
                 Some(folder) => Source::Folder(folder.clone()),
                 None => Source::embedded(&migrations.migrations),
             },
-            replaced: folder.is_some(),
-            ledger: migrations.table_name,
+            replaced: settings.dir.is_some(),
+            codes: Vec::new(),
+            names,
+            settings,
+            to: None,
+            wrong,
         }
     }
 
@@ -99,22 +126,120 @@ impl Migrator {
         self
     }
 
-    fn check_files(&self) -> Result<(), MigrateError> {
-        let files = self.source.load()?;
-        plan(&[], &files, &self.ledger).map(drop)
+    /// Adds a migration that is written in Rust, for one kind of database: on others it is left
+    /// out. It has its place among the files by its version.
+    ///
+    /// It runs in a transaction with its row of the ledger, and fails or succeeds as a whole; on
+    /// MySQL and MariaDB that holds for data alone, as `CREATE` and its kind commit there. `sqlx
+    /// migrate` knows nothing of it, and takes it for a file that is gone.
+    ///
+    /// What it does cannot be seen to have changed: give a change another version.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] {
+    /// use sqlx::{Sqlite, SqliteConnection, migrate::Migrator as Embedded};
+    /// use uptree_app::Result;
+    /// use uptree_sqlx::{DatabaseSettings, Migrator, Repo};
+    ///
+    /// async fn trim_names(connection: &mut SqliteConnection) -> Result {
+    ///     sqlx::raw_sql("UPDATE people SET name = trim(name)").execute(connection).await?;
+    ///     Ok(())
+    /// }
+    ///
+    /// let repo = Repo::new(&DatabaseSettings::new("sqlite::memory:".parse().unwrap()));
+    /// let migrator = Migrator::new(&repo, Embedded::with_migrations(Vec::new()))
+    ///     .code::<Sqlite>(3, "trim names", |connection| Box::pin(trim_names(connection)));
+    /// # let _ = migrator;
+    /// # }
+    /// ```
+    pub fn code<Db: Native>(
+        mut self,
+        version: i64,
+        description: impl Into<Cow<'static, str>>,
+        run: impl for<'c> Fn(
+            &'c mut Db::Connection,
+        ) -> Pin<Box<dyn Future<Output = Result> + Send + 'c>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        if self.target.is::<Db>() {
+            let code = Code::new::<Db>(Box::new(run));
+            self.codes
+                .push(File::from_code(version, description.into(), code));
+        }
+        self
     }
 
-    async fn migrate(&self, cx: &Starting) -> Result<(), MigrateError> {
-        let files = self.source.load()?;
+    /// Applies no file after this version.
+    pub(crate) fn to(mut self, version: i64) -> Self {
+        self.to = Some(version);
+        self
+    }
+
+    /// All the migrations, in the order of their versions.
+    pub(crate) fn load(&self) -> Result<Loaded, MigrateError> {
+        let mut loaded = self.source.load()?;
+        loaded.files.extend(self.codes.iter().cloned());
+        loaded.files.sort_by_key(File::version);
+        if let Some(error) = check_requires(&loaded.files).into_iter().next() {
+            return Err(error.into());
+        }
+        Ok(loaded)
+    }
+
+    fn check_files(&self) -> Result<(), MigrateError> {
+        let files = self.load()?.files;
+        plan(&Ledger::default(), &files, None, &self.names.ledger).map(drop)
+    }
+
+    /// The database that is migrated, by the connection that migrates.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The database as the service itself connects to it.
+    pub(crate) fn app(&self) -> &Target {
+        &self.app
+    }
+
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    pub(crate) fn role(&self) -> MigrateRole {
+        self.settings.role
+    }
+
+    /// Applies what is missing, whatever the role; for `migrate up`.
+    pub(crate) async fn reach(&self, cx: &Starting) -> Result<Reached, MigrateError> {
+        self.migrate(cx, false, true).await
+    }
+
+    async fn migrate(
+        &self,
+        cx: &Starting,
+        only_wait: bool,
+        reads_back: bool,
+    ) -> Result<Reached, MigrateError> {
+        let Loaded { files, warnings } = self.load()?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
         if files.is_empty() {
             tracing::warn!("there are no migrations in {}", self.source);
         }
-        match &self.target {
-            #[cfg(feature = "postgres")]
-            Target::Postgres(server) => migrate(cx, server, &files, &self.ledger).await,
-            #[cfg(feature = "sqlite")]
-            Target::Sqlite(file) => migrate(cx, file, &files, &self.ledger).await,
-        }
+        let job = Job {
+            files: &files,
+            to: self.to,
+            names: &self.names,
+            only_wait,
+            lock_retry_budget: self.settings.lock_retry_budget,
+            reads_back,
+        };
+        with_database!(&self.target, |database| migrate(cx, database, &job).await)
     }
 }
 
@@ -134,13 +259,19 @@ impl Child for Migrator {
     }
 
     fn check(&self) -> Vec<BoxError> {
-        let checked = self.check_files().map_err(MigrateError::with_help);
-        checked.err().into_iter().collect()
+        let wrong = self.wrong.clone().map(WrongDatabase::with_help);
+        let files = self.check_files().map_err(MigrateError::with_help);
+        wrong.into_iter().chain(files.err()).collect()
     }
 
     async fn run(&self, cx: Starting) -> Result {
-        match self.migrate(&cx).await {
-            Ok(()) => cx.done(),
+        if self.settings.role == MigrateRole::Off {
+            tracing::info!("MIGRATE=off: the schema is taken as it is");
+            return cx.done();
+        }
+        let only_wait = self.settings.role == MigrateRole::Wait;
+        match self.migrate(&cx, only_wait, false).await {
+            Ok(_) => cx.done(),
             Err(MigrateError::Cancelled) => Ok(()),
             Err(error) => Err(error.with_help()),
         }

@@ -1,8 +1,15 @@
 //! What to do, given what the ledger says and the files that there are. Pure.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
-use crate::{MigrateError, files::File, ledger::Row};
+use crate::{
+    MigrateError,
+    files::File,
+    ledger::{Ledger, Mark, Row},
+};
 
 /// What is left to do.
 #[derive(Debug)]
@@ -11,8 +18,18 @@ pub(crate) struct Plan<'a> {
     pub(crate) applied: usize,
     /// The files to apply, in this order.
     pub(crate) steps: Vec<&'a File>,
+    /// Those of the files that were begun, and how far they have come.
+    pub(crate) marks: Vec<(i64, Mark)>,
     /// What is odd, and does not keep the program from running.
     pub(crate) notes: Vec<Note>,
+}
+
+impl Plan<'_> {
+    /// How far a file has come, if it was begun.
+    pub(crate) fn mark(&self, file: &File) -> Option<&Mark> {
+        let found = self.marks.iter().find(|mark| mark.0 == file.version());
+        found.map(|(_, mark)| mark)
+    }
 }
 
 /// Something odd that a person may want to know.
@@ -20,10 +37,12 @@ pub(crate) struct Plan<'a> {
 pub(crate) enum Note {
     /// The database is ahead of this program: it was migrated by a newer release.
     Newer { version: i64, description: String },
-    /// It was applied, and is not among the files any more.
+    /// It was applied, and is not among the files: it is gone, or another program's.
     Gone { version: i64, description: String },
     /// It comes to be applied after files with higher versions.
     Late { file: String },
+    /// Another release has begun it, and is at it, or was.
+    Unfinished { version: i64, description: String },
 }
 
 impl fmt::Display for Note {
@@ -42,26 +61,38 @@ impl fmt::Display for Note {
                 description,
             } => write!(
                 f,
-                "migration {version} ({description}) has been applied, and its file is gone"
+                "migration {version} ({description}) has been applied, and is not among this \
+                 program's files: its file is gone, or it is another program's"
             ),
             Self::Late { file } => write!(
                 f,
                 "{file} is applied late: files with higher versions have been applied before it"
             ),
+            Self::Unfinished {
+                version,
+                description,
+            } => write!(
+                f,
+                "migration {version} ({description}), which is not among this program's files, \
+                 was begun by another release and is not finished"
+            ),
         }
     }
 }
 
-/// Compares the ledger with the files, which are in the order of their versions.
+/// Compares the ledger with the files, which are in the order of their versions. Files after `to`
+/// are known, and left alone.
 ///
 /// # Errors
 ///
 /// What only a person can decide: two files with one version, a file that was changed after it had
-/// been applied, a migration that was begun and not finished.
+/// been applied, a migration that sqlx has begun and not finished; and a schema that requires a
+/// newer program.
 pub(crate) fn plan<'a>(
-    rows: &[Row],
+    ledger: &Ledger,
     files: &'a [File],
-    ledger: &str,
+    to: Option<i64>,
+    table: &str,
 ) -> Result<Plan<'a>, MigrateError> {
     for pair in files.windows(2) {
         if pair[0].version() == pair[1].version() {
@@ -71,35 +102,54 @@ pub(crate) fn plan<'a>(
             });
         }
     }
-    if let Some(dirty) = rows.iter().find(|row| !row.success) {
+    let rows = &ledger.rows;
+    let codes: HashSet<i64> = files
+        .iter()
+        .filter(|file| file.code().is_some())
+        .map(File::version)
+        .collect();
+    // Of what is written in Rust no part can be told from another.
+    let is_dirty =
+        |row: &&Row| !row.success && (row.mark.is_none() || codes.contains(&row.version));
+    if let Some(dirty) = rows.iter().find(is_dirty) {
         return Err(MigrateError::Dirty {
             version: dirty.version,
             description: dirty.description.clone(),
-            ledger: ledger.to_owned(),
+            ledger: table.to_owned(),
         });
     }
+    let newest_file = files.last().map(File::version);
+    ledger.admits(newest_file.unwrap_or(i64::MAX))?;
 
     let mut unknown: HashMap<i64, &Row> = rows.iter().map(|row| (row.version, row)).collect();
-    let newest_applied = rows.iter().map(|row| row.version).max();
-    let newest_file = files.last().map(File::version);
+    let newest_applied = rows.iter().filter(|row| row.success);
+    let newest_applied = newest_applied.map(|row| row.version).max();
     let mut plan = Plan {
         applied: 0,
         steps: Vec::new(),
+        marks: Vec::new(),
         notes: Vec::new(),
     };
     for file in files {
-        match unknown.remove(&file.version()) {
+        let row = unknown.remove(&file.version());
+        let mark = row.filter(|row| !row.success);
+        match row.filter(|row| row.success) {
             Some(row) if row.checksum == file.checksum() => plan.applied += 1,
             Some(_) => {
                 return Err(MigrateError::Changed {
                     file: file.to_string(),
                 });
             }
+            None if to.is_some_and(|to| to < file.version()) => {}
             None => {
-                if newest_applied > Some(file.version()) {
+                if newest_applied > Some(file.version()) && mark.is_none() {
                     let file = file.to_string();
                     plan.notes.push(Note::Late { file });
                 }
+                plan.marks.extend(mark.map(|row| {
+                    let mark = row.mark.clone().unwrap_or_default();
+                    (row.version, mark)
+                }));
                 plan.steps.push(file);
             }
         }
@@ -108,7 +158,12 @@ pub(crate) fn plan<'a>(
     unknown.sort_by_key(|row| row.version);
     plan.notes.extend(unknown.into_iter().map(|row| {
         let (version, description) = (row.version, row.description.clone());
-        if Some(version) > newest_file {
+        if !row.success {
+            Note::Unfinished {
+                version,
+                description,
+            }
+        } else if Some(version) > newest_file {
             Note::Newer {
                 version,
                 description,
@@ -137,12 +192,21 @@ mod tests {
             description: format!("file {version}"),
             checksum: File::for_tests(version).checksum().to_owned(),
             success: true,
+            requires: None,
+            mark: None,
+        }
+    }
+
+    fn ledger(rows: &[Row]) -> Ledger {
+        Ledger {
+            rows: rows.to_vec(),
+            tables: crate::ledger::Tables::All,
         }
     }
 
     #[test]
     fn what_is_not_in_the_ledger_is_applied_in_the_order_of_the_versions() {
-        for (ledger, files_, applied, steps) in [
+        for (ledger_, files_, applied, steps) in [
             (&[][..], &[][..], 0, &[][..]),
             (&[], &[1, 2], 0, &[1, 2]),
             (&[1], &[1, 2], 1, &[2]),
@@ -151,14 +215,14 @@ mod tests {
             (&[1, 2, 9], &[1, 2], 2, &[]),
             (&[9], &[1], 0, &[1]),
         ] {
-            let rows: Vec<_> = ledger.iter().copied().map(row).collect();
+            let rows: Vec<_> = ledger_.iter().copied().map(row).collect();
             let files = files(files_);
-            let plan = plan(&rows, &files, "ledger").unwrap();
+            let plan = plan(&ledger(&rows), &files, None, "ledger").unwrap();
             let found: Vec<_> = plan.steps.iter().map(|file| file.version()).collect();
             assert_eq!(
                 (plan.applied, &*found),
                 (applied, steps),
-                "{ledger:?} {files_:?}"
+                "{ledger_:?} {files_:?}"
             );
         }
     }
@@ -174,7 +238,7 @@ mod tests {
             description: format!("file {version}"),
         };
         let late = |file: &str| Note::Late { file: file.into() };
-        for (ledger, files_, notes) in [
+        for (ledger_, files_, notes) in [
             (&[1, 2][..], &[1, 2][..], vec![]),
             (&[1, 3, 2], &[1], vec![newer(2), newer(3)]),
             (&[1, 2], &[2], vec![gone(1)]),
@@ -186,9 +250,11 @@ mod tests {
                 vec![late("0001_file_1.sql"), late("0002_file_2.sql"), newer(3)],
             ),
         ] {
-            let rows: Vec<_> = ledger.iter().copied().map(row).collect();
-            let found = plan(&rows, &files(files_), "ledger").unwrap().notes;
-            assert_eq!(found, notes, "{ledger:?} {files_:?}");
+            let rows: Vec<_> = ledger_.iter().copied().map(row).collect();
+            let found = plan(&ledger(&rows), &files(files_), None, "ledger")
+                .unwrap()
+                .notes;
+            assert_eq!(found, notes, "{ledger_:?} {files_:?}");
         }
     }
 
@@ -225,8 +291,69 @@ mod tests {
                 "0002_file_2.sql has been changed since it was applied",
             ),
         ] {
-            let error = plan(&rows, &files(files_), "ledger").unwrap_err();
+            let error = plan(&ledger(&rows), &files(files_), None, "ledger").unwrap_err();
             assert_eq!(error.to_string(), message);
+        }
+    }
+
+    #[test]
+    fn what_was_begun_goes_on_and_no_later_file_is_touched_that_was_not_asked_for() {
+        let mark = Mark {
+            done: 1,
+            digest: "abc".into(),
+            ..Mark::default()
+        };
+        let begun = Row {
+            success: false,
+            mark: Some(mark.clone()),
+            ..row(2)
+        };
+        let files = files(&[1, 2, 3]);
+        let ledger = ledger(&[row(1), begun]);
+        for (to, steps) in [(None, &[2, 3][..]), (Some(2), &[2]), (Some(1), &[])] {
+            let plan = plan(&ledger, &files, to, "ledger").unwrap();
+            let found: Vec<_> = plan.steps.iter().map(|file| file.version()).collect();
+            assert_eq!(found, steps, "{to:?}");
+            assert!(plan.notes.is_empty(), "{:?}", plan.notes);
+            if !steps.is_empty() {
+                assert_eq!(plan.mark(&files[1]), Some(&mark));
+                assert_eq!(plan.mark(&files[2]), None);
+            }
+        }
+        // An older release leaves it to the one that knows it.
+        let plan = plan(&ledger, &files[..1], None, "ledger").unwrap();
+        assert_eq!(
+            plan.notes,
+            [Note::Unfinished {
+                version: 2,
+                description: "file 2".into()
+            }]
+        );
+    }
+
+    #[test]
+    fn a_row_may_require_a_newer_program() {
+        let needs = |requires| Row {
+            requires: Some(requires),
+            ..row(9)
+        };
+        for (known, requires, admitted) in [
+            (&[1, 2][..], 2, true),
+            (&[1, 2], 3, false),
+            (&[1, 2, 9], 9, true),
+            // Who has no files makes no claim.
+            (&[], 9, true),
+        ] {
+            let files = files(known);
+            let outcome = plan(&ledger(&[needs(requires)]), &files, None, "ledger");
+            assert_eq!(outcome.is_ok(), admitted, "{known:?} {requires}");
+            if let Err(error) = outcome {
+                assert_eq!(
+                    error.to_string(),
+                    "migration 9 (file 9) requires a program that knows migration 3; this one \
+                     knows 2"
+                );
+            }
         }
     }
 }

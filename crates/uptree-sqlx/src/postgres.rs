@@ -1,7 +1,9 @@
 //! Postgres: where the server is, how to connect to it, and what its refusals mean.
 
 mod brake;
+mod message;
 mod session;
+mod sql;
 
 use std::fmt;
 
@@ -13,10 +15,11 @@ use sqlx::{
     raw_sql,
 };
 
+pub(crate) use self::sql::lock_key;
 use self::{brake::PgBrake, session::PgSession};
 use crate::{
-    ConnectError, DatabaseUrl, UrlError, classify::is_unavailable, error::IS_IT_UP,
-    session::Migratable, target::Target,
+    ConnectError, DatabaseUrl, UrlError, classify::is_unavailable, error::IS_IT_UP, ledger::Names,
+    session::Migratable, split::Dialect, target::Target,
 };
 
 /// A Postgres server, a database of it, and a login.
@@ -68,11 +71,14 @@ impl PgServer {
     }
 
     /// Makes one attempt to connect.
-    async fn connect(&self, options: &PgConnectOptions) -> Result<PgConnection, ConnectError> {
+    pub(crate) async fn connect(
+        &self,
+        options: &PgConnectOptions,
+    ) -> Result<PgConnection, ConnectError> {
         options.connect().await.map_err(|error| self.refusal(error))
     }
 
-    fn refusal(&self, error: sqlx::Error) -> ConnectError {
+    pub(crate) fn refusal(&self, error: sqlx::Error) -> ConnectError {
         let what = format!("cannot connect to {self}");
         let passing = match &error {
             // Not an address at all.
@@ -129,7 +135,7 @@ impl PgServer {
         }
     }
 
-    fn database(&self) -> &str {
+    pub(crate) fn database(&self) -> &str {
         // As the server has it.
         let options = &self.options;
         options.get_database().unwrap_or(options.get_username())
@@ -184,18 +190,22 @@ impl Migratable for PgServer {
     type Session = PgSession;
     type Brake = PgBrake;
 
+    const DIALECT: Dialect = Dialect::Postgres;
+
     fn brake(&self) -> PgBrake {
         PgBrake::new(self.options.clone())
     }
 
-    async fn session(&self, ledger: &str, brake: &PgBrake) -> Result<PgSession, ConnectError> {
+    async fn session(&self, names: &Names, brake: &PgBrake) -> Result<PgSession, ConnectError> {
         let options = self
             .options
             .clone()
             .application_name("uptree migrator")
             // It would warn of every migration that takes a second, with the whole of its text.
-            .disable_statement_logging();
+            .disable_statement_logging()
+            // None are prepared but by a migration in Rust, and a pooler may know none of them.
+            .statement_cache_capacity(0);
         let connection = self.connect(&options).await?;
-        Ok(PgSession::new(connection, ledger, brake.session()))
+        Ok(PgSession::new(connection, names, brake.session()))
     }
 }

@@ -1,14 +1,14 @@
 //! The pool of connections, as a handle and a child.
 
-use std::{borrow::Cow, path::PathBuf, sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use sqlx::{Any, Pool, pool::PoolOptions};
 use tokio::time::timeout_at;
 use uptree_app::{BoxError, Child, Context, Result, Slot, Starting, Unavailable};
 
 use crate::{
-    Backend, ConnectError, DatabaseSettings, WrongDatabase, backend::OptionsOf, retry::connect,
-    target::Target,
+    Backend, ConnectError, DatabaseSettings, MigrateSettings, WrongDatabase, backend::OptionsOf,
+    retry::connect, target::Target,
 };
 
 /// How long a request waits for a connection: a handler answers 503 after it.
@@ -74,7 +74,7 @@ struct Shared<Db: Backend> {
     /// How to make the pool; or why the constructor could not tell.
     options: Result<(OptionsOf<Db>, PoolOptions<Db>), WrongDatabase>,
     ignored: Vec<String>,
-    migrations_dir: Option<PathBuf>,
+    migrate: MigrateSettings,
     slot: Slot<Pool<Db>>,
 }
 
@@ -100,7 +100,7 @@ impl<Db: Backend> Repo<Db> {
             target: settings.url.target.clone(),
             options,
             ignored: settings.url.ignored.clone(),
-            migrations_dir: settings.migrations_dir.clone(),
+            migrate: settings.migrate.clone(),
             slot: Slot::new("repo"),
         })
     }
@@ -115,7 +115,7 @@ impl<Db: Backend> Repo<Db> {
             target,
             options: Ok((options, pool)),
             ignored: Vec::new(),
-            migrations_dir: None,
+            migrate: MigrateSettings::default(),
             slot: Slot::new("repo"),
         })
     }
@@ -143,8 +143,8 @@ impl<Db: Backend> Repo<Db> {
         &self.shared.target
     }
 
-    pub(crate) fn migrations_dir(&self) -> Option<&PathBuf> {
-        self.shared.migrations_dir.as_ref()
+    pub(crate) fn migrate_settings(&self) -> &MigrateSettings {
+        &self.shared.migrate
     }
 }
 
@@ -211,7 +211,7 @@ impl<Db: Backend> Child for Repo<Db> {
 
         cx.step("connect");
         let _kept = match connect(&cx, target, || target.prove()).await {
-            Ok(kept) => kept,
+            Ok(connected) => connected.connection,
             Err(ConnectError::Cancelled) => return Ok(()),
             Err(error) => return Err(error.with_help()),
         };

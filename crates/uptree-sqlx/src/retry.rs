@@ -16,6 +16,13 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 /// nobody else, and only the start timeout counts.
 const PATIENCE_AT_RESTART: Duration = Duration::from_secs(5);
 
+/// A connection, and what it took to get it.
+pub(crate) struct Connected<C> {
+    pub(crate) connection: C,
+    /// Whether the server had no room for one more on the way.
+    pub(crate) crowded: bool,
+}
+
 /// Makes attempts until one succeeds, fails for good, or the start is called off.
 ///
 /// Each that fails is told to the supervisor, which ends the start at its timeout with the last of
@@ -24,7 +31,7 @@ pub(crate) async fn connect<C, F>(
     cx: &Starting,
     target: &impl fmt::Display,
     attempt: impl Fn() -> F,
-) -> Result<C, ConnectError>
+) -> Result<Connected<C>, ConnectError>
 where
     F: Future<Output = Result<C, ConnectError>>,
 {
@@ -36,6 +43,7 @@ where
     };
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
     let mut reminder = Reminder::new();
+    let mut crowded = false;
     for number in 1_u64.. {
         let outcome = tokio::select! {
             () = cx.cancelled() => return Err(ConnectError::Cancelled),
@@ -46,7 +54,10 @@ where
                 if number > 1 {
                     tracing::info!(attempts = number, "connected to {target}");
                 }
-                return Ok(connection);
+                return Ok(Connected {
+                    connection,
+                    crowded,
+                });
             }
             Ok(Err(error)) => error,
             Err(_) => ConnectError::TimedOut {
@@ -54,6 +65,7 @@ where
                 limit,
             },
         };
+        crowded |= error.is_crowded();
         let patient = cx.incarnation() == 0 || since.elapsed() < PATIENCE_AT_RESTART;
         if !error.may_pass() || !patient {
             return Err(error);
@@ -115,12 +127,16 @@ impl Reminder {
         }
     }
 
+    /// Whether [`is_due`](Self::is_due) would say so.
+    pub(crate) fn would_be_due(&self) -> bool {
+        self.next.is_none_or(|next| next <= Instant::now())
+    }
+
     pub(crate) fn is_due(&mut self) -> bool {
-        let now = Instant::now();
-        if self.next.is_some_and(|next| now < next) {
+        if !self.would_be_due() {
             return false;
         }
-        self.next = Some(now + self.interval);
+        self.next = Some(Instant::now() + self.interval);
         self.interval = Self::LONGEST.min(self.interval * 2);
         true
     }

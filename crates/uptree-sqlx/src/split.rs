@@ -1,9 +1,15 @@
 //! Where the statements of a file of SQL begin and end.
 //!
-//! A database counts the statements that it has completed, and often tells no more of the one that
-//! failed: this finds it. It is for messages only. What runs is always the file as it is.
+//! It decides where something can be put between two statements, which of them is run alone, and
+//! which line a message names. What a statement says is not changed.
+
+mod body;
+mod scanner;
 
 use std::ops::Range;
+
+use self::body::Body;
+pub(crate) use self::scanner::{Scanner, Token, TokenKind};
 
 /// Whose SQL it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,212 +18,120 @@ pub(crate) enum Dialect {
     Postgres,
     #[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
     Sqlite,
+    /// And MariaDB's.
+    #[allow(dead_code)]
+    MySql,
+}
+
+impl Dialect {
+    /// What the database is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "Postgres",
+            Self::Sqlite => "SQLite",
+            Self::MySql => "MySQL",
+        }
+    }
 }
 
 /// The statements of `sql`, each from its first word to before its semicolon.
 pub(crate) fn statements(sql: &str, dialect: Dialect) -> impl Iterator<Item = Range<usize>> {
-    let mut scanner = Scanner {
-        sql,
-        dialect,
-        at: 0,
-    };
-    std::iter::from_fn(move || scanner.statement())
+    Split::new(Scanner::new(sql, dialect), dialect)
 }
 
-struct Scanner<'a> {
-    sql: &'a str,
+/// Whether it is certain where the statements of `sql` begin and end.
+///
+/// If not, only the whole can be sent, with nothing put between: a quote, comment, parenthesis or
+/// body has no end, or the server can be told by a setting to read it in another way.
+#[allow(dead_code)]
+pub(crate) fn is_sure(sql: &str, dialect: Dialect) -> bool {
+    let mut split = Split::new(Scanner::new(sql, dialect), dialect);
+    if !can_be_read_otherwise(sql, dialect) {
+        while split.next().is_some() {}
+        return split.is_sure();
+    }
+    let mut other = Split::new(Scanner::otherwise(sql, dialect), dialect);
+    loop {
+        match (split.next(), other.next()) {
+            (None, None) => return split.is_sure() && other.is_sure(),
+            (one, two) if one != two => return false,
+            _ => {}
+        }
+    }
+}
+
+/// Whether a setting of the server matters: `standard_conforming_strings` on Postgres, and
+/// `NO_BACKSLASH_ESCAPES` on MySQL if the file may set it.
+fn can_be_read_otherwise(sql: &str, dialect: Dialect) -> bool {
+    match dialect {
+        Dialect::Postgres => sql.contains("\\'"),
+        Dialect::MySql => {
+            sql.contains('\\')
+                && Scanner::new(sql, dialect).any(|token| {
+                    token
+                        .text
+                        .to_ascii_lowercase()
+                        .contains("no_backslash_escapes")
+                })
+        }
+        Dialect::Sqlite => false,
+    }
+}
+
+struct Split<'a> {
+    scanner: Scanner<'a>,
     dialect: Dialect,
-    at: usize,
+    /// Whether all statements so far are whole.
+    whole: bool,
 }
 
-enum Token<'a> {
-    Word(&'a str),
-    Semicolon,
-    Open,
-    Close,
-    /// A literal, a quoted name, an operator.
-    Other,
+impl<'a> Split<'a> {
+    fn new(scanner: Scanner<'a>, dialect: Dialect) -> Self {
+        Self {
+            scanner,
+            dialect,
+            whole: true,
+        }
+    }
+
+    fn is_sure(&self) -> bool {
+        self.whole && self.scanner.is_sure()
+    }
 }
 
-impl<'a> Scanner<'a> {
-    fn statement(&mut self) -> Option<Range<usize>> {
+impl Iterator for Split<'_> {
+    type Item = Range<usize>;
+
+    fn next(&mut self) -> Option<Range<usize>> {
         let mut start = None;
+        let mut end = 0;
         let mut parentheses = 0_usize;
-        let mut body = Body::default();
-        loop {
-            self.skip_blank();
-            let begin = self.at;
-            let Some(token) = self.token() else {
-                return start.map(|start| start..self.sql.trim_end().len().max(start));
-            };
-            match token {
-                Token::Semicolon if parentheses == 0 && body.depth == 0 => match start {
-                    Some(start) => return Some(start..begin),
+        let mut body = Body::new(self.dialect);
+        while let Some(token) = self.scanner.next() {
+            if token.is_sign(';') && parentheses == 0 && !body.is_open() {
+                let Some(start) = start else {
                     // Nothing stands before it.
-                    None => continue,
-                },
-                Token::Open => parentheses += 1,
-                Token::Close => parentheses = parentheses.saturating_sub(1),
-                Token::Word(word) if parentheses == 0 => body.word(word, self.dialect),
-                _ => {}
-            }
-            start.get_or_insert(begin);
-        }
-    }
-
-    fn token(&mut self) -> Option<Token<'a>> {
-        let rest = &self.sql[self.at..];
-        let first = rest.chars().next()?;
-        let (token, length) = match first {
-            ';' => (Token::Semicolon, 1),
-            '(' => (Token::Open, 1),
-            ')' => (Token::Close, 1),
-            '\'' | '"' => (Token::Other, quoted(rest, first, false)),
-            '`' if self.dialect == Dialect::Sqlite => (Token::Other, quoted(rest, '`', false)),
-            '[' if self.dialect == Dialect::Sqlite => (
-                Token::Other,
-                rest.find(']').map_or(rest.len(), |end| end + 1),
-            ),
-            '$' if self.dialect == Dialect::Postgres => (Token::Other, dollar_quoted(rest)),
-            'e' | 'E' if self.dialect == Dialect::Postgres && rest[1..].starts_with('\'') => {
-                (Token::Other, 1 + quoted(&rest[1..], '\'', true))
-            }
-            _ if is_word(first) => {
-                let length = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
-                (Token::Word(&rest[..length]), length)
-            }
-            _ => (Token::Other, first.len_utf8()),
-        };
-        self.at += length;
-        Some(token)
-    }
-
-    /// Skips white space and comments.
-    fn skip_blank(&mut self) {
-        loop {
-            let rest = &self.sql[self.at..];
-            let trimmed = rest.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
-            self.at += rest.len() - trimmed.len();
-            if trimmed.starts_with("--") {
-                self.at += trimmed.find('\n').unwrap_or(trimmed.len());
-            } else if trimmed.starts_with("/*") {
-                // Only Postgres nests them.
-                self.at += block_comment(trimmed, self.dialect == Dialect::Postgres);
-            } else {
-                return;
-            }
-        }
-    }
-}
-
-/// The body of a routine or a trigger, whose semicolons do not end the statement.
-#[derive(Default)]
-struct Body {
-    words: usize,
-    state: State,
-    depth: usize,
-}
-
-#[derive(Default, PartialEq, Eq)]
-enum State {
-    /// It may still turn out to have a body.
-    #[default]
-    Unclear,
-    Has,
-    HasNot,
-}
-
-impl Body {
-    fn word(&mut self, word: &str, dialect: Dialect) {
-        let is = |other: &str| word.eq_ignore_ascii_case(other);
-        let first = self.words == 0;
-        self.words += 1;
-        match self.state {
-            State::Unclear if first => {
-                if !is("create") {
-                    self.state = State::HasNot;
-                }
-            }
-            State::Unclear => {
-                let has = match dialect {
-                    Dialect::Postgres => is("function") || is("procedure"),
-                    Dialect::Sqlite => is("trigger"),
+                    continue;
                 };
-                if has {
-                    self.state = State::Has;
-                } else if !(is("or") || is("replace") || is("temp") || is("temporary")) {
-                    self.state = State::HasNot;
-                }
+                // The rest of the comment would be a statement that begins in it.
+                self.whole &= !self.scanner.is_conditional();
+                return Some(start..token.at);
             }
-            State::Has => {
-                if is("begin") || (self.depth > 0 && is("case")) {
-                    self.depth += 1;
-                } else if is("end") {
-                    self.depth = self.depth.saturating_sub(1);
-                }
+            if token.is_sign('(') {
+                parentheses += 1;
+            } else if token.is_sign(')') {
+                self.whole &= parentheses > 0;
+                parentheses = parentheses.saturating_sub(1);
             }
-            State::HasNot => {}
+            if parentheses == 0 && token.kind != TokenKind::Mark {
+                body.take(&token);
+            }
+            start.get_or_insert(token.at);
+            end = token.at + token.text.len();
         }
+        self.whole &= parentheses == 0 && !body.is_open();
+        start.map(|start| start..end)
     }
-}
-
-fn is_word(c: char) -> bool {
-    // A `$` within a word begins no quote.
-    c.is_alphanumeric() || c == '_' || c == '$'
-}
-
-/// The length of a quoted text, to the end of the file if it is not closed.
-fn quoted(text: &str, quote: char, backslashes: bool) -> usize {
-    let mut chars = text.char_indices().skip(1).peekable();
-    while let Some((at, c)) = chars.next() {
-        if c == '\\' && backslashes {
-            chars.next();
-        } else if c == quote {
-            // Doubled, it stands for itself.
-            if chars.next_if(|(_, next)| *next == quote).is_none() {
-                return at + 1;
-            }
-        }
-    }
-    text.len()
-}
-
-/// The length of `$$…$$` or `$tag$…$tag$`; of the `$` alone if it is a parameter.
-fn dollar_quoted(text: &str) -> usize {
-    let Some(end) = text[1..].find('$') else {
-        return 1;
-    };
-    let tag = &text[..end + 2];
-    let name = &tag[1..=end];
-    if name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(is_word) {
-        return 1;
-    }
-    text[tag.len()..]
-        .find(tag)
-        .map_or(text.len(), |end| end + 2 * tag.len())
-}
-
-/// The length of `/* … */`.
-fn block_comment(text: &str, nested: bool) -> usize {
-    let mut at = 2;
-    let mut depth = 1;
-    while depth > 0 {
-        let rest = &text[at..];
-        let Some(end) = rest.find("*/") else {
-            return text.len();
-        };
-        match rest.find("/*").filter(|open| nested && *open < end) {
-            Some(open) => {
-                depth += 1;
-                at += open + 2;
-            }
-            None => {
-                depth -= 1;
-                at += end + 2;
-            }
-        }
-    }
-    at
 }
 
 #[cfg(test)]

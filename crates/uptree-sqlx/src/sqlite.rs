@@ -17,10 +17,11 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteConnection},
 };
 
+pub(crate) use self::lock_file::LockFile;
 use self::{brake::SqliteBrake, session::SqliteSession};
 use crate::{
-    ConnectError, DatabaseUrl, UrlError, classify::is_busy, error::WHO_HAS_IT, session::Migratable,
-    target::Target,
+    ConnectError, DatabaseUrl, UrlError, classify::is_busy, error::WHO_HAS_IT, ledger::Names,
+    session::Migratable, split::Dialect, target::Target,
 };
 
 /// How long SQLite itself waits for a lock during a start: whoever has to stop soon must not be
@@ -137,7 +138,10 @@ impl SqliteFile {
         raw_sql(read).execute(&mut *connection).await.map(drop)
     }
 
-    async fn open(&self, options: &SqliteConnectOptions) -> Result<SqliteConnection, ConnectError> {
+    pub(crate) async fn open(
+        &self,
+        options: &SqliteConnectOptions,
+    ) -> Result<SqliteConnection, ConnectError> {
         options.connect().await.map_err(|error| self.refusal(error))
     }
 
@@ -257,13 +261,15 @@ impl Migratable for SqliteFile {
     type Session = SqliteSession;
     type Brake = SqliteBrake;
 
+    const DIALECT: Dialect = Dialect::Sqlite;
+
     fn brake(&self) -> SqliteBrake {
         SqliteBrake::default()
     }
 
     async fn session(
         &self,
-        ledger: &str,
+        names: &Names,
         brake: &SqliteBrake,
     ) -> Result<SqliteSession, ConnectError> {
         let options = self
@@ -280,16 +286,21 @@ impl Migratable for SqliteFile {
         Ok(SqliteSession::new(
             connection,
             engaged,
-            ledger,
+            names,
             self.lock_path(),
         ))
     }
 }
 
 impl SqliteFile {
+    /// Whether there is no such file yet.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.kind == Kind::Writable && !self.path().exists()
+    }
+
     /// The file whose lock says that somebody is migrating; none for a database in memory, which
     /// nobody else has.
-    fn lock_path(&self) -> Option<PathBuf> {
+    pub(crate) fn lock_path(&self) -> Option<PathBuf> {
         if self.kind == Kind::Memory {
             return None;
         }

@@ -1,12 +1,12 @@
 //! The database that a URL names.
 
-use std::fmt;
+use std::{any::TypeId, fmt};
 
-use crate::ConnectError;
 #[cfg(feature = "postgres")]
 use crate::postgres::PgServer;
 #[cfg(feature = "sqlite")]
 use crate::sqlite::{Anchor, SqliteFile};
+use crate::{ConnectError, WrongDatabase, split::Dialect};
 
 /// Which database, and how to get there. Shown without the password.
 ///
@@ -29,6 +29,61 @@ impl Target {
             Self::Postgres(server) => server.prove().await.map(|()| Kept::default()),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(file) => file.prove().await.map(|anchor| Kept { anchor }),
+        }
+    }
+}
+
+/// Does the same with the database that a target is of, whichever it is: `with_database!(target,
+/// |database| …)`, where `database` is a [`Migratable`](crate::session::Migratable).
+macro_rules! with_database {
+    ($target:expr, |$database:ident| $body:expr) => {
+        match $target {
+            #[cfg(feature = "postgres")]
+            crate::target::Target::Postgres($database) => $body,
+            #[cfg(feature = "sqlite")]
+            crate::target::Target::Sqlite($database) => $body,
+        }
+    };
+}
+pub(crate) use with_database;
+
+impl Target {
+    /// An error, if what migrates a database of this kind is a connection to another kind.
+    pub(crate) fn differs_from(&self, migrate: &Self) -> Option<WrongDatabase> {
+        (self.dialect() != migrate.dialect()).then(|| WrongDatabase {
+            wanted: self.dialect().name(),
+            target: migrate.to_string(),
+        })
+    }
+
+    /// Whether its connections are those of this type of database.
+    pub(crate) fn is<Db: 'static>(&self) -> bool {
+        let own = match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => TypeId::of::<sqlx::Postgres>(),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => TypeId::of::<sqlx::Sqlite>(),
+        };
+        own == TypeId::of::<Db>()
+    }
+
+    /// The user that logs in, if the database has users.
+    pub(crate) fn user(&self) -> Option<String> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(server) => Some(server.options().get_username().to_owned()),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => None,
+        }
+    }
+
+    /// Whose SQL it takes.
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => Dialect::Postgres,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => Dialect::Sqlite,
         }
     }
 }

@@ -134,10 +134,9 @@ fn failure(error: &MigrateError) -> Failure {
 /// By a tree with the migrator alone.
 async fn by_uptree(folder: &Folder, url: &str) -> Result<Outcome> {
     let url = url.parse().context("Uptree does not take the URL")?;
-    let mut settings = DatabaseSettings::new(url);
-    settings.migrations_dir = Some(folder.path.clone());
-    let repo: Repo = Repo::new(&settings);
+    let repo: Repo = Repo::new(&DatabaseSettings::new(url));
     let migrator = Migrator::new(&repo, Embedded::with_migrations(Vec::new()));
+    let migrator = migrator.folder(&folder.path);
     let faults: Vec<_> = migrator.check().iter().map(|it| chain(&**it)).collect();
     if !faults.is_empty() {
         return Ok(Outcome::Refused(named(folder, faults.join("\n"))));

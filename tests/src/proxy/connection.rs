@@ -177,7 +177,7 @@ impl Connection {
                 let is_call = matches!(cut, Cut::Call(_));
                 shared.cut(self, cut);
                 if is_call {
-                    self.end(End::Reset);
+                    shared.called(self);
                 }
             }
             hand_on(bytes, cuts.after);
@@ -239,7 +239,7 @@ pub(super) struct Talk {
 }
 
 /// The beginning of a flight.
-pub(super) struct Flight {
+pub(super) struct Turn {
     pub(super) login: bool,
     /// Whether it answers the client.
     pub(super) answer: bool,
@@ -247,7 +247,7 @@ pub(super) struct Flight {
 
 impl Talk {
     /// `Some` if with these bytes a flight begins.
-    pub(super) fn turned(&mut self, from: Side, bytes: &[u8]) -> Option<Flight> {
+    pub(super) fn turned(&mut self, from: Side, bytes: &[u8]) -> Option<Turn> {
         let before = self.last.replace(from);
         if before == Some(from) {
             return None;
@@ -268,7 +268,7 @@ impl Talk {
                 self.login = is_login && (before.is_none() || self.login);
             }
         }
-        Some(Flight {
+        Some(Turn {
             login: self.login,
             answer: before.is_some(),
         })

@@ -5,7 +5,6 @@ mod connection;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
@@ -44,7 +43,8 @@ pub enum Cut {
     Silence,
     /// From now until [`Proxy::heal`] everything on every connection is late, nothing lost.
     Stall,
-    /// This is called; afterwards the connection is reset if its flight was to be lost.
+    /// This is called; if the flight was to be lost, the connection is reset afterwards, or silent if
+    /// this has brought a [silence](Proxy::cut_all).
     ///
     /// What is not passed on yet waits meanwhile.
     Call(Box<dyn FnOnce() + Send>),
@@ -79,7 +79,15 @@ struct State {
     at: HashMap<u64, Cut>,
     after: HashMap<u64, Cut>,
     connections: Vec<Weak<Connection>>,
-    flights: Vec<String>,
+    flights: Vec<Flight>,
+}
+
+/// For who wants to know what was cut.
+struct Flight {
+    connection: u64,
+    from: Side,
+    began: Instant,
+    text: String,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -190,7 +198,27 @@ impl Proxy {
 
     /// What the flights were, a line each, beginning with its point.
     pub fn flights(&self) -> String {
-        self.shared.lock().flights.join("\n")
+        let state = self.shared.lock();
+        let lines = (1..).zip(&state.flights).map(|(point, flight)| {
+            let Flight {
+                connection,
+                from,
+                text,
+                ..
+            } = flight;
+            format!("{point}, connection {connection}, {from:?}: {text}")
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// How long the server took to answer this point's flight; `None` if it is not a client's, or
+    /// was not answered.
+    pub fn answered_after(&self, point: u64) -> Option<Duration> {
+        let state = self.shared.lock();
+        let mut flights = state.flights.iter();
+        let flight = flights.nth(usize::try_from(point.checked_sub(1)?).ok()?)?;
+        let next = flights.find(|next| next.connection == flight.connection)?;
+        (flight.from == Side::Client).then(|| next.began - flight.began)
     }
 
     /// Cuts when this point is reached; the flight is lost, except to [`Cut::Stall`].
@@ -280,9 +308,12 @@ impl Shared {
             (Side::Server, true) => counts.login_round_trips += 1,
             (Side::Server, false) => counts.round_trips += 1,
         }
-        state
-            .flights
-            .push(line(point, connection.number(), from, bytes));
+        state.flights.push(Flight {
+            connection: connection.number(),
+            from,
+            began: Instant::now(),
+            text: text(bytes),
+        });
         Cuts {
             at: state.at.remove(&point),
             after: state.after.remove(&point),
@@ -296,6 +327,15 @@ impl Shared {
             Cut::Silence => self.lock().weather = Weather::Silent,
             Cut::Stall => self.lock().weather = Weather::Stalled,
             Cut::Call(call) => call(),
+        }
+    }
+
+    /// What is left to be done when a call was made instead of passing something on.
+    fn called(&self, connection: &Connection) {
+        if self.lock().weather == Weather::Silent {
+            connection.lose();
+        } else {
+            connection.end(End::Reset);
         }
     }
 
@@ -343,12 +383,11 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-/// Such as `7, connection 2, client: Q....BEGIN`.
-fn line(point: u64, connection: u64, from: Side, bytes: &[u8]) -> String {
-    let mut line = format!("{point}, connection {connection}, {from:?}: ").to_lowercase();
-    for byte in bytes.iter().take(100) {
-        let shown = byte.is_ascii_graphic() || *byte == b' ';
-        let _ = line.write_char(if shown { char::from(*byte) } else { '.' });
-    }
-    line
+/// Its beginning, such as `Q....BEGIN`.
+fn text(bytes: &[u8]) -> String {
+    let shown = |byte: &u8| match byte.is_ascii_graphic() || *byte == b' ' {
+        true => char::from(*byte),
+        false => '.',
+    };
+    bytes.iter().take(100).map(shown).collect()
 }

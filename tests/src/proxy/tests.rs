@@ -105,6 +105,8 @@ fn flights_are_counted_over_all_connections() {
         "{}",
         proxy.flights()
     );
+    assert!(proxy.answered_after(1).is_some() && proxy.answered_after(2).is_none());
+    assert!(proxy.answered_after(0).is_none() && proxy.answered_after(7).is_none());
     proxy.mark();
     assert_eq!(one.ask("d"), Ok("d".to_owned()));
     assert_eq!(
@@ -198,6 +200,24 @@ fn a_call_is_made_before_the_flight_is_lost_or_after_it_was_passed_on() {
     assert_eq!(client.ask("b"), Err(ErrorKind::ConnectionReset));
     assert_eq!([next(&told), next(&told)], ["a", "ConnectionReset"]);
     assert_eq!(calls.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn a_call_that_brings_a_silence_loses_the_flight_without_a_word() {
+    let (proxy, told) = echo();
+    let proxy = Arc::new(proxy);
+    let silence = Arc::downgrade(&proxy);
+    let call = move || {
+        let proxy = silence.upgrade().expect("it is there");
+        proxy.cut_all(Cut::Silence);
+    };
+    proxy.cut_at(1, Cut::call(call));
+    let mut client = Client::of(&proxy);
+    client.say("a");
+    assert!(client.hears_nothing());
+    proxy.heal();
+    assert_eq!(client.hear(), Err(ErrorKind::ConnectionReset));
+    assert_eq!(next(&told), "ConnectionReset");
 }
 
 #[test]

@@ -11,12 +11,14 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{BUSY_TIMEOUT, brake::Engaged, lock_file::LockFile};
 use crate::{
+    activity::Activity,
     classify::is_busy,
     files::File,
-    ledger::{self, Row},
+    ledger::{self, COLUMNS, Instance, Ledger, Mark, Names, Row, STEP_COLUMNS, Tables},
     place::{self, Place},
-    session::{Failure, Lock, Session},
+    session::{Entry, Failure, Lock, Session, Verdict},
     split::Dialect,
+    statement::Statement,
 };
 
 /// How long a goodbye may take.
@@ -38,8 +40,8 @@ const READS: u32 = 50;
 pub(crate) struct SqliteSession {
     connection: SqliteConnection,
     _engaged: Engaged,
-    ledger: String,
-    ledger_is_missing: bool,
+    names: Names,
+    there: Tables,
     lock_path: Option<PathBuf>,
     elected: Option<LockFile>,
     in_transaction: bool,
@@ -49,14 +51,14 @@ impl SqliteSession {
     pub(super) fn new(
         connection: SqliteConnection,
         engaged: Engaged,
-        ledger: &str,
+        names: &Names,
         lock_path: Option<PathBuf>,
     ) -> Self {
         Self {
             connection,
             _engaged: engaged,
-            ledger: ledger.to_owned(),
-            ledger_is_missing: false,
+            names: names.clone(),
+            there: Tables::None,
             lock_path,
             elected: None,
             in_transaction: false,
@@ -65,6 +67,79 @@ impl SqliteSession {
 
     async fn execute(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
         raw_sql(sql).execute(&mut self.connection).await.map(drop)
+    }
+
+    /// Reads the tables that there are.
+    async fn read(&mut self) -> Result<Ledger, sqlx::Error> {
+        let mut assumed = Tables::All;
+        let mut reads = 1;
+        loop {
+            let sql = match assumed {
+                Tables::All => self.rows(true),
+                Tables::Sqlx => self.rows(false),
+                Tables::None => return Ok(Ledger::default()),
+            };
+            let rows = raw_sql(AssertSqlSafe(sql))
+                .fetch_all(&mut self.connection)
+                .await;
+            match rows {
+                Ok(rows) => {
+                    self.there = assumed;
+                    let with_steps = assumed == Tables::All;
+                    let rows = rows.iter().map(|found| row(found, with_steps));
+                    return Ok(Ledger {
+                        rows: rows.collect::<Result<_, _>>()?,
+                        tables: assumed,
+                    });
+                }
+                Err(error) if is_undefined_table(&error) => {
+                    self.there = Tables::None;
+                    assumed = match assumed {
+                        Tables::All => Tables::Sqlx,
+                        _ => Tables::None,
+                    };
+                }
+                Err(error) if is_busy(&error) && reads < READS => {
+                    reads += 1;
+                    sleep(Duration::from_millis(fastrand::u64(10..100))).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn rows(&self, with_steps: bool) -> String {
+        let own = COLUMNS.map(|column| format!("l.{column}")).join(", ");
+        let (ledger, steps) = (&self.names.ledger, &self.names.steps);
+        if with_steps {
+            let more = STEP_COLUMNS.map(|column| format!("s.{column}")).join(", ");
+            format!(
+                "SELECT {own}, {more} FROM {ledger} AS l
+                 LEFT JOIN {steps} AS s ON s.version = l.version ORDER BY l.version"
+            )
+        } else {
+            format!("SELECT {own} FROM {ledger} AS l ORDER BY l.version")
+        }
+    }
+
+    /// Creates those of the tables that are missing.
+    async fn create(&mut self) -> Result<(), sqlx::Error> {
+        if self.there == Tables::All {
+            return Ok(());
+        }
+        let Names {
+            ledger,
+            steps,
+            instances,
+            ..
+        } = &self.names;
+        for sql in ledger::create([ledger, steps, instances], &ledger::SQLITE) {
+            raw_sql(AssertSqlSafe(sql))
+                .execute(&mut self.connection)
+                .await?;
+        }
+        self.there = Tables::All;
+        Ok(())
     }
 
     /// Whether no other migrator is at work.
@@ -90,12 +165,12 @@ impl SqliteSession {
     async fn run(&mut self, file: &File) -> Result<(), Failure> {
         let sql = file.sql();
         let mut completed = 0;
-        let mut results = raw_sql(sql.clone()).execute_many(&mut self.connection);
+        let mut results = raw_sql(AssertSqlSafe(sql)).execute_many(&mut self.connection);
         while let Some(result) = results.next().await {
             match result {
                 Ok(_) => completed += 1,
                 Err(error) => {
-                    let place = place_of(&error, sql.as_str(), completed);
+                    let place = place_of(&error, sql, completed);
                     return Err(Failure::File(place, error));
                 }
             }
@@ -103,25 +178,94 @@ impl SqliteSession {
         Ok(())
     }
 
-    async fn enter(&mut self, file: &File, since: Instant) -> Result<(), sqlx::Error> {
-        if self.ledger_is_missing {
-            let sql = AssertSqlSafe(ledger::create_on_sqlite(&self.ledger));
-            raw_sql(sql).execute(&mut self.connection).await?;
-            self.ledger_is_missing = false;
-        }
+    async fn enter(
+        &mut self,
+        file: &File,
+        success: bool,
+        since: Instant,
+    ) -> Result<(), sqlx::Error> {
+        self.create().await?;
         let sql = format!(
             "INSERT INTO {} (version, description, success, checksum, execution_time)
-             VALUES (?1, ?2, TRUE, ?3, ?4)",
-            self.ledger
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+            self.names.ledger
         );
         sqlx::query(AssertSqlSafe(sql))
             .bind(file.version())
             .bind(file.description())
+            .bind(success)
             .bind(file.checksum())
             .bind(i64::try_from(since.elapsed().as_nanos()).unwrap_or(i64::MAX))
             .execute(&mut self.connection)
+            .await?;
+        let Some(requires) = file.requires() else {
+            return Ok(());
+        };
+        let sql = format!(
+            "INSERT INTO {} (version, requires) VALUES (?1, ?2)
+             ON CONFLICT (version) DO UPDATE SET requires = excluded.requires",
+            self.names.steps
+        );
+        sqlx::query(AssertSqlSafe(sql))
+            .bind(file.version())
+            .bind(requires)
+            .execute(&mut self.connection)
             .await
             .map(drop)
+    }
+
+    /// Writes a mark, in a transaction that is open, or in one of its own.
+    async fn write_mark(
+        &mut self,
+        file: &File,
+        mark: &Mark,
+        entry: Entry,
+    ) -> Result<(), sqlx::Error> {
+        self.create().await?;
+        let (ledger, steps) = (self.names.ledger.clone(), self.names.steps.clone());
+        if mark.is_blank() {
+            for sql in [
+                format!("DELETE FROM {steps} WHERE version = ?1"),
+                format!("DELETE FROM {ledger} WHERE version = ?1 AND NOT success"),
+            ] {
+                sqlx::query(AssertSqlSafe(sql))
+                    .bind(file.version())
+                    .execute(&mut self.connection)
+                    .await?;
+            }
+            return Ok(());
+        }
+        if entry == Entry::New {
+            self.enter(file, mark.finished, Instant::now()).await?;
+        }
+        let sql = format!(
+            "INSERT INTO {steps}
+                 (version, requires, steps_done, steps_digest, step_begun, step_before)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (version) DO UPDATE SET
+                 requires = excluded.requires, steps_done = excluded.steps_done,
+                 steps_digest = excluded.steps_digest, step_begun = excluded.step_begun,
+                 step_before = excluded.step_before, updated_at = excluded.updated_at"
+        );
+        sqlx::query(AssertSqlSafe(sql))
+            .bind(file.version())
+            .bind(file.requires())
+            .bind(i64::try_from(mark.done).unwrap_or(i64::MAX))
+            .bind(&mark.digest)
+            .bind(mark.begun)
+            .bind(&mark.before)
+            .execute(&mut self.connection)
+            .await?;
+        if mark.finished {
+            let sql =
+                format!("UPDATE {ledger} SET success = TRUE, checksum = ?2 WHERE version = ?1");
+            sqlx::query(AssertSqlSafe(sql))
+                .bind(file.version())
+                .bind(file.checksum())
+                .execute(&mut self.connection)
+                .await?;
+        }
+        Ok(())
     }
 
     /// Says how long a statement waits for a lock.
@@ -141,48 +285,30 @@ impl SqliteSession {
 }
 
 impl Session for SqliteSession {
-    async fn ledger(&mut self) -> Result<Vec<Row>, sqlx::Error> {
-        let sql = format!(
-            "SELECT {} FROM {} ORDER BY version",
-            ledger::COLUMNS,
-            self.ledger
-        );
-        let mut reads = 1;
-        loop {
-            let sql = AssertSqlSafe(sql.as_str());
-            let rows = raw_sql(sql).fetch_all(&mut self.connection).await;
-            self.ledger_is_missing = matches!(&rows, Err(error) if is_undefined_table(error));
-            match rows {
-                Ok(rows) => return rows.iter().map(row).collect(),
-                Err(_) if self.ledger_is_missing => return Ok(Vec::new()),
-                Err(error) if is_busy(&error) && reads < READS => {
-                    reads += 1;
-                    sleep(Duration::from_millis(fastrand::u64(10..100))).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+    async fn check(&mut self, _instance: Option<&Instance>) -> Result<Ledger, sqlx::Error> {
+        // To enter the instance would be to write, which only one can at a time.
+        self.read().await
     }
 
-    async fn try_lock(&mut self, file: &File) -> Result<Lock, sqlx::Error> {
+    async fn try_lock(&mut self, next: &File) -> Result<Lock, sqlx::Error> {
         if !self.elect() {
             return Ok(Lock::Elsewhere);
         }
-        if !file.in_transaction() {
-            return Ok(Lock::Taken);
-        }
-        match self.execute("BEGIN IMMEDIATE").await {
-            Ok(()) => {
-                self.in_transaction = true;
-                Ok(Lock::Taken)
+        if next.in_transaction() {
+            match self.execute("BEGIN IMMEDIATE").await {
+                Ok(()) => self.in_transaction = true,
+                Err(error) if is_busy(&error) => return Ok(Lock::Busy(error)),
+                Err(error) => return Err(error),
             }
-            Err(error) if is_busy(&error) => Ok(Lock::Busy(error)),
-            Err(error) => Err(error),
         }
+        self.read().await.map(Lock::Taken)
     }
 
-    fn is_locked(&self) -> bool {
-        self.in_transaction
+    fn is_locked_for(&self, next: &File) -> bool {
+        match next.in_transaction() {
+            true => self.in_transaction,
+            false => self.elected.is_some() || self.lock_path.is_none(),
+        }
     }
 
     async fn unlock(&mut self) {
@@ -191,22 +317,41 @@ impl Session for SqliteSession {
         }
     }
 
-    async fn apply(&mut self, file: &File) -> Result<(), Failure> {
-        let since = Instant::now();
-        if !file.in_transaction() {
-            // As sqlx does it: a crash between the two leaves the file run and not entered. Here
-            // goes the row that says "running", to be found after a crash and recovered from.
-            self.wait_for_locks(PATIENCE).await;
-            self.run(file).await?;
-            let entered = self.enter(file, since).await;
-            self.wait_for_locks(BUSY_TIMEOUT).await;
-            return entered.map_err(Failure::Ledger);
+    async fn settle(&mut self) -> Result<(), sqlx::Error> {
+        match self.execute("BEGIN IMMEDIATE").await {
+            Ok(()) => {}
+            Err(error) if is_busy(&error) => return Ok(()),
+            Err(error) => return Err(error),
         }
-        if let Err(failure) = self.run(file).await {
+        let created = self.create().await;
+        match created {
+            Ok(()) => self.execute("COMMIT").await,
+            Err(error) => {
+                self.roll_back().await;
+                Err(error)
+            }
+        }
+    }
+
+    fn is_stepwise(&self, file: &File) -> bool {
+        !file.in_transaction()
+    }
+
+    async fn apply(&mut self, files: &[&File], _activity: &Activity) -> Result<usize, Failure> {
+        let file = files[0];
+        let since = Instant::now();
+        let ran = match file.code() {
+            None => self.run(file).await,
+            Some(code) => match code.of::<sqlx::Sqlite>() {
+                Some(code) => code(&mut self.connection).await.map_err(Failure::Code),
+                None => Err(Failure::Code("it is written for another database".into())),
+            },
+        };
+        if let Err(failure) = ran {
             self.roll_back().await;
             return Err(failure);
         }
-        if let Err(error) = self.enter(file, since).await {
+        if let Err(error) = self.enter(file, true, since).await {
             self.roll_back().await;
             return Err(Failure::Ledger(error));
         }
@@ -217,6 +362,74 @@ impl Session for SqliteSession {
             return Err(Failure::File(None, error));
         }
         self.in_transaction = false;
+        Ok(1)
+    }
+
+    fn is_atomic(&self, statement: &Statement<'_>) -> bool {
+        !statement.needs_no_transaction()
+    }
+
+    async fn picture(&mut self, _statement: &Statement<'_>) -> Result<String, sqlx::Error> {
+        Ok(String::new())
+    }
+
+    async fn inspect(
+        &mut self,
+        _statement: &Statement<'_>,
+        _before: &str,
+    ) -> Result<Verdict, sqlx::Error> {
+        // What cannot be in a transaction here can be done twice: VACUUM and PRAGMA.
+        Ok(Verdict::NotDone)
+    }
+
+    async fn mark(&mut self, file: &File, mark: &Mark, entry: Entry) -> Result<(), sqlx::Error> {
+        self.wait_for_locks(PATIENCE).await;
+        self.execute("BEGIN IMMEDIATE").await?;
+        let written = self.write_mark(file, mark, entry).await;
+        match written {
+            Ok(()) => self.execute("COMMIT").await,
+            Err(error) => {
+                self.roll_back().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn step(
+        &mut self,
+        file: &File,
+        statement: &Statement<'_>,
+        mark: &Mark,
+        entry: Entry,
+        _activity: &Activity,
+    ) -> Result<(), Failure> {
+        self.wait_for_locks(PATIENCE).await;
+        let place = place::of_offset(file.sql(), statement.at);
+        let failed = |error| Failure::File(Some(place), error);
+        let sql = AssertSqlSafe(statement.sql);
+        if !self.is_atomic(statement) {
+            let ran = raw_sql(sql).execute(&mut self.connection).await;
+            ran.map_err(failed)?;
+            return self.mark(file, mark, entry).await.map_err(Failure::Ledger);
+        }
+        self.execute("BEGIN IMMEDIATE")
+            .await
+            .map_err(Failure::Ledger)?;
+        let ran = raw_sql(sql).execute(&mut self.connection).await;
+        if let Err(error) = ran {
+            self.roll_back().await;
+            return Err(failed(error));
+        }
+        let written = self.write_mark(file, mark, entry).await;
+        if let Err(error) = written {
+            self.roll_back().await;
+            return Err(Failure::Ledger(error));
+        }
+        self.execute("COMMIT").await.map_err(failed)
+    }
+
+    async fn reset(&mut self) -> Result<(), sqlx::Error> {
+        self.wait_for_locks(BUSY_TIMEOUT).await;
         Ok(())
     }
 
@@ -234,12 +447,29 @@ impl Session for SqliteSession {
     }
 }
 
-fn row(row: &SqliteRow) -> Result<Row, sqlx::Error> {
+fn row(row: &SqliteRow, with_steps: bool) -> Result<Row, sqlx::Error> {
+    let success = row.try_get(3)?;
+    let (mut requires, mut mark) = (None, None);
+    if with_steps {
+        requires = row.try_get(4)?;
+        let done: Option<i64> = row.try_get(5)?;
+        mark = done.map(|done| {
+            Ok::<_, sqlx::Error>(Mark {
+                done: usize::try_from(done).unwrap_or_default(),
+                digest: row.try_get::<Option<String>, _>(6)?.unwrap_or_default(),
+                begun: row.try_get(7)?,
+                before: row.try_get(8)?,
+                finished: success,
+            })
+        });
+    }
     Ok(Row {
         version: row.try_get(0)?,
         description: row.try_get(1)?,
         checksum: row.try_get(2)?,
-        success: row.try_get(3)?,
+        success,
+        requires,
+        mark: mark.transpose()?,
     })
 }
 

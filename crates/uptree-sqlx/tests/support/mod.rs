@@ -62,7 +62,7 @@ pub(crate) fn write(folder: &Path, name: &str, sql: &str) {
 /// Settings for a database and a folder of migrations.
 pub(crate) fn settings(url: &str, migrations: &Path) -> DatabaseSettings {
     let mut settings = DatabaseSettings::new(url.parse().expect(url));
-    settings.migrations_dir = Some(migrations.to_owned());
+    settings.migrate.dir = Some(migrations.to_owned());
     settings
 }
 

@@ -1,0 +1,271 @@
+//! The SQL that a migrating session sends. Pure.
+
+use crate::ledger::{self, COLUMNS, Instance, Mark, Names, STEP_COLUMNS, Types, create, hex};
+use crate::{files::File, session::Entry};
+
+/// Whether the one who asks is to be told that a client is gone, each only where the server has the
+/// setting: within 10 s if it is cut off in silence, within a second if it has died.
+const KEEP: [(&str, &str); 5] = [
+    ("client_connection_check_interval", "1000"),
+    ("tcp_keepalives_idle", "4"),
+    ("tcp_keepalives_interval", "1"),
+    ("tcp_keepalives_count", "4"),
+    ("tcp_user_timeout", "8000"),
+];
+
+/// What a role may have set for its own short statements.
+const UNLIMITED: [&str; 3] = [
+    "statement_timeout",
+    "idle_in_transaction_session_timeout",
+    "transaction_timeout",
+];
+
+/// The tables' names as SQL has them.
+#[derive(Clone, Debug)]
+pub(super) struct Tables {
+    names: Names,
+    pub(super) ledger: String,
+    pub(super) steps: String,
+    pub(super) instances: String,
+}
+
+impl Tables {
+    pub(super) fn new(names: &Names) -> Self {
+        let qualified = |table: &str| match &names.schema {
+            Some(schema) => format!("{schema}.{table}"),
+            None => table.to_owned(),
+        };
+        Self {
+            ledger: qualified(&names.ledger),
+            steps: qualified(&names.steps),
+            instances: qualified(&names.instances),
+            names: names.clone(),
+        }
+    }
+
+    /// Names their schema, quoted as SQL has it: from now on a file may change the search path.
+    pub(super) fn qualify(&mut self, schema: &str) {
+        if self.names.schema.is_none() {
+            self.ledger = format!("{schema}.{}", self.names.ledger);
+            self.steps = format!("{schema}.{}", self.names.steps);
+            self.instances = format!("{schema}.{}", self.names.instances);
+        }
+    }
+
+    /// Who this session is, and which of the tables there are: pid, database, the ledger's schema or
+    /// the one that it would be made in, whether each of the three exists, and how old the server's
+    /// session is, in milliseconds.
+    pub(super) fn orientation(&self) -> String {
+        let [ledger, steps, instances] = [&self.ledger, &self.steps, &self.instances].map(literal);
+        let own = match &self.names.schema {
+            Some(schema) => literal(schema),
+            None => "pg_catalog.current_schema()".to_owned(),
+        };
+        format!(
+            "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_database()::text,
+                    pg_catalog.quote_ident(coalesce(
+                        (SELECT nspname::text FROM pg_catalog.pg_class AS c
+                         JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+                         WHERE c.oid = pg_catalog.to_regclass({ledger})), {own})),
+                    pg_catalog.to_regclass({ledger}) IS NOT NULL,
+                    pg_catalog.to_regclass({steps}) IS NOT NULL
+                        AND pg_catalog.to_regclass({instances}) IS NOT NULL"
+        )
+    }
+
+    /// Enters a program in the table of instances.
+    pub(super) fn register(&self, instance: &Instance) -> String {
+        let (table, id, known) = (&self.instances, literal(&instance.id), instance.known);
+        format!(
+            "INSERT INTO {table} AS i (id, known) VALUES ({id}, {known})
+             ON CONFLICT (id) DO UPDATE SET known = excluded.known, seen_at = excluded.seen_at"
+        )
+    }
+
+    /// Forgets programs that have not booted for long.
+    pub(super) fn forget_old(&self) -> String {
+        let table = &self.instances;
+        format!("DELETE FROM {table} WHERE seen_at < pg_catalog.now() - '30 days'::interval")
+    }
+
+    /// The rows of the ledger; those of the second table with it, if it is there.
+    pub(super) fn rows(&self, with_steps: bool) -> String {
+        // `bytea_output` is the role's to choose, the encoding of `encode` is not.
+        let own = COLUMNS.map(|column| match column {
+            "checksum" => "pg_catalog.encode(l.checksum, 'hex')".to_owned(),
+            column => format!("l.{column}"),
+        });
+        let own = own.join(", ");
+        let (ledger, steps) = (&self.ledger, &self.steps);
+        if with_steps {
+            let more = STEP_COLUMNS.map(|column| format!("s.{column}")).join(", ");
+            format!(
+                "SELECT {own}, {more}, s.version IS NOT NULL FROM {ledger} AS l
+                 LEFT JOIN {steps} AS s ON s.version = l.version ORDER BY l.version"
+            )
+        } else {
+            format!("SELECT {own} FROM {ledger} AS l ORDER BY l.version")
+        }
+    }
+
+    /// Creates the tables.
+    pub(super) fn create(&self, types: &Types) -> Vec<String> {
+        let schema = self.names.schema.as_ref();
+        let schema = schema.map(|schema| format!("CREATE SCHEMA IF NOT EXISTS {schema}"));
+        let tables = create([&self.ledger, &self.steps, &self.instances], types);
+        let tables = tables.map(|sql| sql.trim_end_matches(';').to_owned());
+        schema.into_iter().chain(tables).collect()
+    }
+
+    /// Enters a file as applied, before it is: its time is that of its end less this one's.
+    pub(super) fn enter(&self, file: &File) -> String {
+        self.insert(file, true, &format!("-{NANOSECONDS}"))
+    }
+
+    fn insert(&self, file: &File, success: bool, execution_time: &str) -> String {
+        let version = file.version();
+        let description = literal(file.description());
+        let checksum = hex(file.checksum());
+        let table = &self.ledger;
+        format!(
+            "INSERT INTO {table} (version, description, success, checksum, execution_time)
+             VALUES ({version}, {description}, {success}, \
+                     pg_catalog.decode('{checksum}', 'hex'), {execution_time})"
+        )
+    }
+
+    /// Writes how long a file has taken.
+    pub(super) fn timed(&self, file: &File) -> String {
+        let (table, version) = (&self.ledger, file.version());
+        format!(
+            "UPDATE {table} SET execution_time = execution_time + {NANOSECONDS}
+             WHERE version = {version}"
+        )
+    }
+
+    /// Writes what a file requires of programs, if it does.
+    pub(super) fn requires(&self, file: &File) -> Option<String> {
+        let (table, version) = (&self.steps, file.version());
+        let requires = file.requires()?;
+        Some(format!(
+            "INSERT INTO {table} AS s (version, requires) VALUES ({version}, {requires})
+             ON CONFLICT (version) DO UPDATE SET requires = excluded.requires"
+        ))
+    }
+
+    /// Writes how far a file has come that runs statement by statement, in both tables.
+    pub(super) fn mark(&self, file: &File, mark: &Mark, entry: Entry) -> Vec<String> {
+        let (ledger, steps, version) = (&self.ledger, &self.steps, file.version());
+        if mark.is_blank() {
+            return vec![
+                format!("DELETE FROM {steps} WHERE version = {version}"),
+                format!("DELETE FROM {ledger} WHERE version = {version} AND NOT success"),
+            ];
+        }
+        let requires = file.requires().map_or("NULL".into(), |r| r.to_string());
+        let (done, begun) = (mark.done, mark.begun);
+        let digest = literal(&mark.digest);
+        let before = mark.before.as_deref().map_or("NULL".into(), literal);
+        let mut sql = Vec::new();
+        if entry == Entry::New {
+            let began = format!("-{NANOSECONDS}");
+            sql.push(self.insert(file, mark.finished, &began));
+        }
+        sql.push(format!(
+            "INSERT INTO {steps} AS s
+                 (version, requires, steps_done, steps_digest, step_begun, step_before)
+             VALUES ({version}, {requires}, {done}, {digest}, {begun}, {before})
+             ON CONFLICT (version) DO UPDATE SET
+                 requires = excluded.requires, steps_done = excluded.steps_done,
+                 steps_digest = excluded.steps_digest, step_begun = excluded.step_begun,
+                 step_before = excluded.step_before, updated_at = excluded.updated_at"
+        ));
+        if mark.finished {
+            let checksum = hex(file.checksum());
+            sql.push(format!(
+                "UPDATE {ledger} SET success = TRUE,
+                     checksum = pg_catalog.decode('{checksum}', 'hex'),
+                     execution_time = greatest(0, execution_time + {NANOSECONDS})
+                 WHERE version = {version}"
+            ));
+        }
+        sql
+    }
+}
+
+/// The nanoseconds of the server's clock.
+const NANOSECONDS: &str = "(EXTRACT(EPOCH FROM pg_catalog.clock_timestamp()) * 1000000000)::bigint";
+
+/// Has the server look after its client and not hurry it: for the transaction, or for the session.
+/// It returns the process.
+///
+/// `check` is false for a server whose system cannot look whether a client is there.
+pub(super) fn keep(for_transaction: bool, check: bool) -> String {
+    let settings = KEEP.iter().copied();
+    let settings = settings.filter(|(name, _)| check || !name.starts_with("client_"));
+    let settings = settings.chain(UNLIMITED.map(|name| (name, "0")));
+    let settings: Vec<_> = settings
+        .map(|(name, value)| {
+            format!(
+                "CASE WHEN pg_catalog.current_setting('{name}', true) IS NOT NULL
+                      THEN pg_catalog.set_config('{name}', '{value}', {for_transaction}) END"
+            )
+        })
+        .collect();
+    let settings = settings.join(",\n");
+    format!("SELECT pg_catalog.pg_backend_pid(),\n{settings}")
+}
+
+/// Takes the lock for the transaction; fails, with a division by zero, if another has it.
+pub(super) fn lock(key: i64) -> String {
+    format!("SELECT 1 / pg_catalog.pg_try_advisory_xact_lock({key})::int")
+}
+
+/// What a file has set ends with it, and so do its constraints.
+pub(super) const RESET: [&str; 4] = [
+    "SET CONSTRAINTS ALL IMMEDIATE",
+    "SET SESSION AUTHORIZATION DEFAULT",
+    "RESET ROLE",
+    "RESET ALL",
+];
+
+/// The columns' types.
+pub(super) const TYPES: &Types = &ledger::POSTGRES;
+
+/// A literal that means the same whatever `standard_conforming_strings` is.
+pub(super) fn literal(text: impl AsRef<str>) -> String {
+    let text = text.as_ref().replace('\\', r"\\").replace('\'', "''");
+    format!("E'{text}'")
+}
+
+/// sqlx's key for the lock on a database.
+pub(crate) fn lock_key(database: &str) -> i64 {
+    0x3d32_ad9e * i64::from(crc32(database.as_bytes()))
+}
+
+/// CRC-32 as zip has it. A name is too short for a table to pay.
+fn crc32(bytes: &[u8]) -> u32 {
+    let crc = bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 * (crc & 1))
+        })
+    });
+    !crc
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_is_the_one_that_sqlx_takes() {
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+        assert_eq!(crc32(b""), 0);
+        assert_eq!(lock_key("123456789"), 0x3d32_ad9e * 0xcbf4_3926);
+    }
+
+    #[test]
+    fn texts_survive_the_way_into_sql() {
+        assert_eq!(literal(r"it's \ here"), r"E'it''s \\ here'");
+    }
+}

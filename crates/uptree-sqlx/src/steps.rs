@@ -1,0 +1,229 @@
+//! Running a file statement by statement, so that a crash leaves nothing for a person to do.
+//!
+//! Before a statement that cannot be committed with a mark, a mark says that it is begun; after it,
+//! that it is done. Who comes after a crash finds the mark, and the session looks at the database
+//! whether the statement was done.
+
+use sqlx::{
+    AssertSqlSafe, SqlSafeStr,
+    migrate::{Migration, MigrationType},
+};
+use uptree_app::Starting;
+
+use crate::{
+    MigrateError,
+    activity::Activity,
+    error::failed,
+    files::File,
+    ledger::Mark,
+    lock_retry::LockRetry,
+    place,
+    session::{Entry, Failure, Session, Verdict},
+    split::Dialect,
+    statement::{self, Statement},
+};
+
+/// Runs what is left of `file`, given the mark that was found, if there was one.
+///
+/// Returns whether it was run: if not, another process has been faster.
+pub(crate) async fn run<S: Session>(
+    cx: &Starting,
+    session: &mut S,
+    dialect: Dialect,
+    file: &File,
+    found: Option<&Mark>,
+    activity: &Activity,
+    retry: &mut LockRetry<'_>,
+) -> Result<bool, MigrateError> {
+    let statements = statement::parse(file.sql(), dialect);
+    let mut walk = Walk {
+        session,
+        file,
+        statements: &statements,
+        digests: digests(&statements),
+        mark: found.cloned().unwrap_or_default(),
+        entry: if found.is_some() {
+            Entry::There
+        } else {
+            Entry::New
+        },
+        activity,
+    };
+    walk.check()?;
+    if statements.is_empty() {
+        walk.write(walk.after(0)).await?;
+    }
+    for number in walk.mark.done..statements.len() {
+        if cx.is_cancelled() {
+            return Err(MigrateError::Cancelled);
+        }
+        activity.statement(number + 1, statements.len());
+        loop {
+            match walk.step(number).await {
+                Ok(()) => break,
+                Err(StepError::Failure(Failure::Locked {
+                    place,
+                    error,
+                    blockers,
+                })) => {
+                    retry.again(file, activity, place, error, blockers).await?;
+                }
+                Err(StepError::Failure(Failure::Elsewhere)) => return Ok(false),
+                Err(StepError::Failure(failure)) => {
+                    walk.withdraw::<S>(number, &failure).await;
+                    return Err(failed(file, failure));
+                }
+                Err(StepError::Other(error)) => return Err(error),
+            }
+        }
+        retry.reset();
+    }
+    let reset = walk.session.reset().await;
+    reset.map_err(|error| failed(file, Failure::Ledger(error)))?;
+    Ok(true)
+}
+
+/// What the first statements of a file are, for each number of them: two files that have one of
+/// these in common begin alike. Of none of them it is empty.
+pub(crate) fn digests(statements: &[Statement<'_>]) -> Vec<String> {
+    let mut digests = vec![String::new()];
+    for statement in statements {
+        let before = digests.last().map(String::as_str).unwrap_or_default();
+        let sql = AssertSqlSafe(format!("{before}\n{}", statement.sql)).into_sql_str();
+        // sqlx's own checksum, which the ledger has of whole files.
+        let one = Migration::new(0, "".into(), MigrationType::Simple, sql, false);
+        digests.push(crate::ledger::hex(&one.checksum));
+    }
+    digests
+}
+
+struct Walk<'a, S> {
+    session: &'a mut S,
+    file: &'a File,
+    statements: &'a [Statement<'a>],
+    digests: Vec<String>,
+    mark: Mark,
+    entry: Entry,
+    activity: &'a Activity,
+}
+
+enum StepError {
+    Failure(Failure),
+    Other(MigrateError),
+}
+
+impl From<MigrateError> for StepError {
+    fn from(error: MigrateError) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl<S: Session> Walk<'_, S> {
+    /// A file may be mended where it failed, but not where it is done.
+    fn check(&self) -> Result<(), MigrateError> {
+        let done = self.mark.done;
+        if self.digests.get(done) == Some(&self.mark.digest) {
+            return Ok(());
+        }
+        Err(MigrateError::ChangedSteps {
+            file: self.file.to_string(),
+            done,
+        })
+    }
+
+    async fn step(&mut self, number: usize) -> Result<(), StepError> {
+        let statement = &self.statements[number];
+        let after = self.after(number + 1);
+        if self.mark.begun {
+            let before = self.mark.before.clone().unwrap_or_default();
+            let verdict = self.session.inspect(statement, &before).await;
+            match verdict.map_err(|error| self.unreadable(error))? {
+                Verdict::Done => {
+                    tracing::info!(
+                        file = %self.file, statement = number + 1,
+                        "a process that is gone had done it"
+                    );
+                    return Ok(self.write(after).await?);
+                }
+                Verdict::NotDone => {}
+                Verdict::Unknown => return Err(self.in_doubt(number).into()),
+            }
+        } else if !self.session.is_atomic(statement) {
+            let before = self.session.picture(statement).await;
+            let begun = Mark {
+                begun: true,
+                before: Some(before.map_err(|error| self.unreadable(error))?),
+                ..self.mark.clone()
+            };
+            self.write(begun).await?;
+        }
+        self.session
+            .step(self.file, statement, &after, self.entry, self.activity)
+            .await
+            .map_err(StepError::Failure)?;
+        self.entry = Entry::There;
+        self.mark = after;
+        Ok(())
+    }
+
+    /// The mark of a file that has come as far as this.
+    fn after(&self, done: usize) -> Mark {
+        Mark {
+            done,
+            digest: self.digests[done].clone(),
+            begun: false,
+            before: None,
+            finished: done == self.statements.len(),
+        }
+    }
+
+    async fn write(&mut self, mark: Mark) -> Result<(), MigrateError> {
+        let written = self.session.mark(self.file, &mark, self.entry).await;
+        written.map_err(|error| self.unwritable(error))?;
+        self.entry = Entry::There;
+        self.mark = mark;
+        Ok(())
+    }
+
+    /// A statement that the database has refused was not done: nobody has to ask later.
+    ///
+    /// What cannot be written now is found again after the next start.
+    async fn withdraw<T: Session>(&mut self, number: usize, failure: &Failure) {
+        let refused = match failure {
+            Failure::File(_, error) => error.as_database_error().is_some() && !T::may_pass(error),
+            _ => false,
+        };
+        if !refused || !self.mark.begun {
+            return;
+        }
+        let statement = &self.statements[number];
+        let before = self.mark.before.clone().unwrap_or_default();
+        // It may have left something, such as an index that is not valid.
+        if let Ok(Verdict::NotDone | Verdict::Unknown) =
+            self.session.inspect(statement, &before).await
+        {
+            let _ = self.write(self.after(self.mark.done)).await;
+        }
+    }
+
+    fn in_doubt(&self, number: usize) -> MigrateError {
+        let statement = &self.statements[number];
+        MigrateError::InDoubt {
+            file: self.file.to_string(),
+            version: self.file.version(),
+            statement: number + 1,
+            place: Some(place::of_offset(self.file.sql(), statement.at)),
+        }
+    }
+
+    fn unreadable(&self, error: sqlx::Error) -> MigrateError {
+        failed(self.file, Failure::File(None, error))
+    }
+
+    fn unwritable(&self, error: sqlx::Error) -> MigrateError {
+        failed(self.file, Failure::Ledger(error))
+    }
+}
+
+#[cfg(test)]
+mod tests;
