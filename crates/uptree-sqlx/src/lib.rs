@@ -55,6 +55,7 @@ mod wait;
 pub use backend::{Backend, Native};
 pub use classify::{is_rejected, is_unavailable};
 pub use error::{ConnectError, DriverError, MigrateError, WrongDatabase};
+pub use files::FileError;
 pub use migrator::Migrator;
 pub use place::Place;
 pub use repo::Repo;

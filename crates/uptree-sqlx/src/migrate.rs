@@ -10,7 +10,7 @@ use crate::{
     activity::Activity,
     classify::is_read_only,
     error::{Chain, failed},
-    files::File,
+    files::{File, check::check},
     ledger::{Instance, Ledger, Names, Tables},
     lock_retry::LockRetry,
     plan::{Note, Plan, plan},
@@ -90,6 +90,7 @@ async fn run_sessions<M: Migratable>(
         rows: 0,
         tries: 0,
         crowded: false,
+        checked: false,
     };
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
     loop {
@@ -140,6 +141,8 @@ struct Run<'a> {
     tries: u32,
     /// Whether the server has had no room for a connection.
     crowded: bool,
+    /// Whether the files that are to be applied have been looked at.
+    checked: bool,
 }
 
 impl<'a> Run<'a> {
@@ -164,8 +167,9 @@ impl<'a> Run<'a> {
             if self.job.only_wait {
                 let holder = session.holder().await;
                 self.wait
-                    .for_the_missing(self.cx, &mut self.pulse, &plan, holder);
+                    .for_the_missing(self.cx, &mut self.pulse, &plan, holder.as_deref());
             } else {
+                self.check::<M>(&plan)?;
                 match session.try_lock(first).await {
                     Ok(Lock::Taken(ledger)) => {
                         let plan = self.plan(&ledger)?;
@@ -181,7 +185,8 @@ impl<'a> Run<'a> {
                             true => session.holder().await,
                             false => None,
                         };
-                        self.wait.for_another(&mut self.pulse, &plan, holder);
+                        self.wait
+                            .for_another(&mut self.pulse, &plan, holder.as_deref());
                     }
                     Ok(Lock::Busy(error)) => self.wait.for_a_writer(self.cx, unlockable(error)),
                     Ok(Lock::Yield) => self.wait.for_a_turn(first),
@@ -217,6 +222,25 @@ impl<'a> Run<'a> {
         Ok(plan)
     }
 
+    /// Refuses files that cannot be run, before anything runs. Those that are applied already are
+    /// past that: they can not be changed any more.
+    fn check<M: Migratable>(&mut self, plan: &Plan<'_>) -> Result<(), MigrateError> {
+        if self.checked {
+            return Ok(());
+        }
+        self.checked = true;
+        for file in &plan.steps {
+            let findings = check(file, M::DIALECT);
+            if let Some(refusal) = findings.refusals.into_iter().next() {
+                return Err(refusal.into());
+            }
+            for warning in findings.warnings {
+                tracing::warn!("{warning}");
+            }
+        }
+        Ok(())
+    }
+
     /// Applies files for as long as the lock is held. Returns whether all of them are applied.
     async fn apply<M: Migratable>(
         &mut self,
@@ -235,7 +259,8 @@ impl<'a> Run<'a> {
             let since = Instant::now();
             let done = plan.applied + plan.steps.len() - rest.len();
             self.activity.begin();
-            let count = if session.is_stepwise(file) || plan.mark(file).is_some() {
+            let stepwise = session.is_stepwise(file) || plan.mark(file).is_some();
+            let count = if stepwise && file.code().is_none() {
                 self.run_steps::<M>(session, plan, file, done).await?
             } else {
                 self.run_whole::<M>(session, rest, done).await?

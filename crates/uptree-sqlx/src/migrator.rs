@@ -7,7 +7,7 @@ use uptree_app::{BoxError, Child, Options, Result, Starting};
 use crate::{
     Backend, MigrateError, MigrateRole, MigrateSettings, Native, Repo, WrongDatabase,
     code::Code,
-    files::{File, Source},
+    files::{File, Loaded, Source, check::check_requires},
     ledger::{Ledger, Names},
     migrate::{Job, migrate},
     plan::plan,
@@ -90,8 +90,11 @@ impl Migrator {
     /// The folder that `MIGRATIONS_DIR` names, if it is set, replaces `migrations`.
     pub fn new<Db: Backend>(repo: &Repo<Db>, migrations: sqlx::migrate::Migrator) -> Self {
         let settings = repo.migrate_settings().clone();
-        let ledger = settings.table.as_deref().unwrap_or(&migrations.table_name);
-        let names = Names::new(ledger, settings.schema.as_deref());
+        let table = settings
+            .table
+            .clone()
+            .map_or(migrations.table_name, Cow::from);
+        let names = Names::new(&table, settings.schema.as_deref());
         let (target, wrong) = match &settings.url {
             Some(url) => (url.target.clone(), repo.target().differs_from(&url.target)),
             None => (repo.target().clone(), None),
@@ -160,7 +163,7 @@ impl Migrator {
         + Sync
         + 'static,
     ) -> Self {
-        if self.target.dialect() == Db::DIALECT {
+        if self.target.is::<Db>() {
             let code = Code::new::<Db>(Box::new(run));
             self.codes
                 .push(File::from_code(version, description.into(), code));
@@ -176,20 +179,26 @@ impl Migrator {
     }
 
     /// All the migrations, in the order of their versions.
-    pub(crate) fn files(&self) -> Result<Vec<File>, MigrateError> {
-        let mut files = self.source.load()?.to_vec();
-        files.extend(self.codes.iter().cloned());
-        files.sort_by_key(File::version);
-        Ok(files)
+    pub(crate) fn load(&self) -> Result<Loaded, MigrateError> {
+        let mut loaded = self.source.load()?;
+        loaded.files.extend(self.codes.iter().cloned());
+        loaded.files.sort_by_key(File::version);
+        if let Some(error) = check_requires(&loaded.files).into_iter().next() {
+            return Err(error.into());
+        }
+        Ok(loaded)
     }
 
     fn check_files(&self) -> Result<(), MigrateError> {
-        let files = self.files()?;
+        let files = self.load()?.files;
         plan(&Ledger::default(), &files, None, &self.names.ledger).map(drop)
     }
 
     async fn migrate(&self, cx: &Starting) -> Result<(), MigrateError> {
-        let files = self.files()?;
+        let Loaded { files, warnings } = self.load()?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
         if files.is_empty() {
             tracing::warn!("there are no migrations in {}", self.source);
         }
