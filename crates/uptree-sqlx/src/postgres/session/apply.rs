@@ -135,11 +135,11 @@ impl PgSession {
         }
         match (message.unit(completed), code.as_deref()) {
             (Some(Unit::Own(Own::Lock)), Some("22012")) => {
-                self.locked = Locked::No;
+                self.lose_turn();
                 Failure::Elsewhere
             }
             (Some(Unit::Own(Own::Entry)), Some("23505")) => {
-                self.locked = Locked::No;
+                self.lose_turn();
                 Failure::Elsewhere
             }
             (Some(Unit::Own(Own::Keep)), Some("22023")) if self.checks_clients => {
@@ -163,6 +163,13 @@ impl PgSession {
                 let (_, place) = message.place(completed, position_of(&error));
                 Failure::File(place, error)
             }
+        }
+    }
+
+    /// Another is faster. What this session has locked for longer it still has.
+    fn lose_turn(&mut self) {
+        if self.locked == Locked::Free {
+            self.locked = Locked::No;
         }
     }
 
