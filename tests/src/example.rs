@@ -1,6 +1,7 @@
-//! The example service as a process, on an address of its own.
+//! A service as a process, on an address of its own.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::http::{self, Response};
@@ -9,8 +10,9 @@ use crate::{Database, Ended, Service, Signal, free_addr};
 /// How long a boot may take on a machine that has other things to do.
 const BOOT: Duration = Duration::from_secs(30);
 
-/// The example service, on a free address.
+/// The example service, or another, on a free address.
 pub struct Example {
+    name: &'static str,
     /// The process.
     pub process: Service,
     /// Where it listens.
@@ -20,14 +22,31 @@ pub struct Example {
 impl Example {
     /// Runs it on this database, and with these variables beside.
     pub fn spawn(database_url: &str, envs: &[(&str, &str)]) -> Self {
+        Self::spawn_program("service", database_url, envs)
+    }
+
+    /// Runs the program `migrating` on this database: it does nothing but apply the migrations of
+    /// this folder, and stay.
+    pub fn migrating(database_url: &str, folder: &Path, envs: &[(&str, &str)]) -> Self {
+        let folder = folder.display().to_string();
+        let given = [("MIGRATIONS_DIR", &*folder)];
+        let envs: Vec<_> = given.iter().chain(envs).copied().collect();
+        Self::spawn_program("migrating", database_url, &envs)
+    }
+
+    fn spawn_program(name: &'static str, database_url: &str, envs: &[(&str, &str)]) -> Self {
         let addr = free_addr();
         let given = [("ADDR", addr.to_string())].into_iter();
         let given = given.chain([("DATABASE_URL", database_url.to_owned())]);
         let envs = envs
             .iter()
             .map(|(name, value)| (*name, (*value).to_owned()));
-        let process = Service::spawn("service", given.chain(envs));
-        Self { process, addr }
+        let process = Service::spawn(name, given.chain(envs));
+        Self {
+            name,
+            process,
+            addr,
+        }
     }
 
     /// Runs it, and returns when it is ready.
@@ -41,7 +60,7 @@ impl Example {
     /// Waits for the line that says so; `LOG_FORMAT` and `RUST_LOG` must be the defaults.
     #[track_caller]
     pub fn wait_until_ready(&self) {
-        self.wait_for(" service ready ");
+        self.wait_for(&format!(" {} ready ", self.name));
     }
 
     /// Waits for a line of the log with this in it.

@@ -2,13 +2,15 @@
 //!
 //! | | |
 //! |---|---|
-//! | [`Database`] | an empty database of either kind; [`on_both!`] runs a test on each |
-//! | [`Postgres`] | a Postgres server of the test's own, gone when the test is |
+//! | [`Database`] | an empty database of any kind; [`on_all!`] runs a test on each, [`on_both!`] without MariaDB |
+//! | [`Postgres`], [`MariaDb`] | a server of the test's own, gone when the test is |
+//! | [`PgBouncer`] | a pooler before such a Postgres server |
 //! | [`Service`] | one of the examples' binaries: spawned, signalled, waited for, read line by line |
-//! | [`Example`] | the example service on a free address |
+//! | [`Example`] | the example service on a free address, or one that only migrates |
 //! | [`migrations`], [`slow`] | a folder for `MIGRATIONS_DIR`, and a file for it that takes its time |
 //! | [`http`] | a blocking HTTP/1.1 client: single requests, kept connections, raw bytes |
 //! | [`load`] | clients that go on, and note what came of each request |
+//! | [`Proxy`] | between a process and its database: counts round trips, delays, cuts at numbered points |
 //! | [`free_addr`] | an address that nothing listens on, and no other test is given |
 //! | [`eventually`] | tries again until a value is there, or the time is up |
 //!
@@ -56,19 +58,27 @@ mod example;
 mod folders;
 pub mod http;
 pub mod load;
+mod mariadb;
 mod migrations;
+mod pgbouncer;
 mod port;
 mod postgres;
 mod process;
+mod proxy;
+mod server;
 
 pub use database::{Database, Held, HeldFile, Sqlite};
 pub use eventually::eventually;
 pub use example::{Example, failure};
+pub use mariadb::MariaDb;
 pub use migrations::{migrations, slow};
+pub use pgbouncer::{PgBouncer, PoolMode};
 pub use port::free_addr;
-pub use postgres::{Postgres, Session};
+pub use postgres::Postgres;
 pub use process::{Ended, Service, binary, command};
+pub use proxy::{Cut, Proxy};
 pub use rustix::process::Signal;
+pub use server::Session;
 
 /// Makes tests of functions that take a [`Database`]: for `fn it_works(database: &Database)` the
 /// tests `it_works::on_sqlite` and `it_works::on_postgres`.
@@ -86,6 +96,35 @@ macro_rules! on_both {
             #[test]
             fn on_postgres() {
                 if let Some(database) = Database::postgres() {
+                    super::$name(&database);
+                }
+            }
+        })+
+    };
+}
+
+/// As [`on_both!`], and the test `it_works::on_mariadb`.
+#[macro_export]
+macro_rules! on_all {
+    ($($name:ident),+ $(,)?) => {
+        $(mod $name {
+            use $crate::Database;
+
+            #[test]
+            fn on_sqlite() {
+                super::$name(&Database::sqlite());
+            }
+
+            #[test]
+            fn on_postgres() {
+                if let Some(database) = Database::postgres() {
+                    super::$name(&database);
+                }
+            }
+
+            #[test]
+            fn on_mariadb() {
+                if let Some(database) = Database::mariadb() {
                     super::$name(&database);
                 }
             }

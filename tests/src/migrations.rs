@@ -26,8 +26,10 @@ pub fn migrations<S: AsRef<str>>(more: &[(S, S)]) -> TempDir {
 
 /// A migration that takes about `seconds`.
 pub fn slow(database: &Database, seconds: u32) -> String {
-    if !database.is_sqlite() {
-        return format!("SELECT pg_sleep({seconds})");
+    match database {
+        Database::Postgres(_) => return format!("SELECT pg_sleep({seconds})"),
+        Database::MariaDb(_) => return format!("DO sleep({seconds})"),
+        Database::Sqlite(_) => {}
     }
     let count = |to: u64| {
         format!(

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::folders;
 
-/// The path of an example's binary, as `cargo build -p NAME` leaves it.
+/// The path of an example's binary, as `cargo build -p NAME` leaves it, or of one of this crate's.
 pub fn binary(name: &str) -> PathBuf {
     let path = folders::profile().join(name);
     assert!(

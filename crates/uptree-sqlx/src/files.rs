@@ -268,13 +268,6 @@ fn assemble(mut named: Vec<Named>, mut warnings: Vec<Warning>) -> Result<Loaded,
 
 #[cfg(test)]
 impl File {
-    /// A file for tests, outside a transaction.
-    pub(crate) fn of_text(version: i64, text: &'static str) -> Self {
-        let sql = AssertSqlSafe(text).into_sql_str();
-        let kind = MigrationType::Simple;
-        Self::embedded(&Migration::new(version, "of text".into(), kind, sql, true))
-    }
-
     /// A file for tests: its description and text are made of its version.
     pub(crate) fn for_tests(version: i64) -> Self {
         Self::with_sql(

@@ -8,7 +8,7 @@ use uptree_app::Starting;
 use crate::{
     MigrateError,
     activity::Activity,
-    classify::is_read_only,
+    classify::{is_crowded, is_read_only},
     error::{Chain, failed},
     files::{File, check::check},
     ledger::{Instance, Ledger, Names, Tables},
@@ -39,6 +39,17 @@ pub(crate) struct Job<'a> {
     pub(crate) only_wait: bool,
     /// How long others' locks are waited for.
     pub(crate) lock_retry_budget: Duration,
+    /// Whether the ledger is read once more at the end, so that it says itself that all is applied.
+    pub(crate) reads_back: bool,
+}
+
+/// What a run has come to: all that it was to apply is applied.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    /// How many of the files are applied.
+    pub(crate) applied: usize,
+    /// Those that this process has applied.
+    pub(crate) files: Vec<String>,
 }
 
 /// Applies what the ledger of `database` does not have of the job's files.
@@ -51,7 +62,7 @@ pub(crate) async fn migrate<M: Migratable>(
     cx: &Starting,
     database: &M,
     job: &Job<'_>,
-) -> Result<(), MigrateError> {
+) -> Result<Reached, MigrateError> {
     let brake = database.brake();
     let mut sessions = pin!(run_sessions(cx, database, &brake, job));
     tokio::select! {
@@ -78,7 +89,7 @@ async fn run_sessions<M: Migratable>(
     database: &M,
     brake: &M::Brake,
     job: &Job<'_>,
-) -> Result<(), MigrateError> {
+) -> Result<Reached, MigrateError> {
     let mut run = Run {
         cx,
         job,
@@ -87,6 +98,7 @@ async fn run_sessions<M: Migratable>(
         retry: LockRetry::new(cx, job.lock_retry_budget),
         wait: Wait::new(),
         notes: Vec::new(),
+        files: Vec::new(),
         rows: 0,
         tries: 0,
         crowded: false,
@@ -100,8 +112,14 @@ async fn run_sessions<M: Migratable>(
         run.crowded |= connected.crowded;
         let outcome = run.session::<M>(&mut session).await;
         session.close().await;
+        if let Err(error) = &outcome {
+            run.crowded |= error.as_sqlx().is_some_and(is_crowded);
+        }
         let error = match outcome {
-            Ok(Next::End) => return Ok(()),
+            Ok(Next::End { applied }) => {
+                let files = run.files;
+                return Ok(Reached { applied, files });
+            }
             Ok(Next::Sleep) => {
                 run.wait.sleep(cx, &run.pulse).await;
                 continue;
@@ -120,8 +138,8 @@ async fn run_sessions<M: Migratable>(
 
 /// What comes after a session.
 enum Next {
-    /// All is done.
-    End,
+    /// All is done: so many are applied.
+    End { applied: usize },
     /// A pause without a connection: there are too few of them.
     Sleep,
 }
@@ -135,6 +153,8 @@ struct Run<'a> {
     wait: Wait,
     /// What has been told.
     notes: Vec<Note>,
+    /// What this process has applied.
+    files: Vec<String>,
     /// How many rows the ledger had.
     rows: usize,
     /// How often a file has been begun since the ledger last grew.
@@ -161,8 +181,9 @@ impl<'a> Run<'a> {
             let plan = self.plan(&ledger)?;
             let Some(&first) = plan.steps.first() else {
                 self.settle(session, &ledger).await;
-                tracing::info!(applied = plan.applied, "the schema is up to date");
-                return Ok(Next::End);
+                let applied = plan.applied;
+                tracing::info!(applied, "the schema is up to date");
+                return Ok(Next::End { applied });
             };
             if self.job.only_wait {
                 let holder = session.holder().await;
@@ -173,10 +194,10 @@ impl<'a> Run<'a> {
                 match session.try_lock(first).await {
                     Ok(Lock::Taken(ledger)) => {
                         let plan = self.plan(&ledger)?;
-                        if self.apply::<M>(session, &plan).await? {
+                        if self.apply::<M>(session, &plan).await? && !self.job.reads_back {
                             let applied = plan.applied + plan.steps.len();
                             tracing::info!(applied, "the schema is up to date");
-                            return Ok(Next::End);
+                            return Ok(Next::End { applied });
                         }
                         continue;
                     }
@@ -259,7 +280,8 @@ impl<'a> Run<'a> {
             let since = Instant::now();
             let done = plan.applied + plan.steps.len() - rest.len();
             self.activity.begin();
-            let count = if session.is_stepwise(file) || plan.mark(file).is_some() {
+            let stepwise = session.is_stepwise(file) || plan.mark(file).is_some();
+            let count = if stepwise && file.code().is_none() {
                 self.run_steps::<M>(session, plan, file, done).await?
             } else {
                 self.run_whole::<M>(session, rest, done).await?
@@ -269,6 +291,8 @@ impl<'a> Run<'a> {
             }
             self.tries = 0;
             tell(&rest[..count], since.elapsed());
+            self.files
+                .extend(rest[..count].iter().map(ToString::to_string));
             rest = &rest[count..];
         }
         if !rest.is_empty() {

@@ -17,6 +17,54 @@ pub fn postgres() -> Option<PathBuf> {
     })
 }
 
+/// The programs of MariaDB.
+#[derive(Clone, Debug)]
+pub struct MariaDb {
+    /// `mariadbd`.
+    pub server: PathBuf,
+    /// `mariadb`.
+    pub client: PathBuf,
+    /// `mariadb-install-db`.
+    pub install: PathBuf,
+}
+
+/// The programs of MariaDB, on the `PATH` or where a system keeps its servers. Those of MySQL, which
+/// are named otherwise, are not meant.
+pub fn mariadb() -> Option<MariaDb> {
+    Some(MariaDb {
+        server: program("mariadbd")?,
+        client: program("mariadb")?,
+        install: program("mariadb-install-db")?,
+    })
+}
+
+/// The pooler, on the `PATH` or where a system keeps its servers.
+pub fn pgbouncer() -> Option<PathBuf> {
+    program("pgbouncer")
+}
+
+/// What traces the system calls of a process, on the `PATH`; only Linux has it.
+pub fn strace() -> Option<PathBuf> {
+    program("strace")
+}
+
+fn program(name: &str) -> Option<PathBuf> {
+    // Servers are not for everybody's `PATH`.
+    let folders = [
+        "/usr/sbin",
+        "/usr/libexec",
+        "/usr/local/sbin",
+        "/opt/homebrew/opt/mariadb/bin",
+        "/usr/local/opt/mariadb/bin",
+    ];
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path: Vec<_> = env::split_paths(&path).collect();
+    path.into_iter()
+        .chain(folders.map(PathBuf::from))
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
+}
+
 /// Debian's `/usr/lib/postgresql/15/bin` and Homebrew's `opt/postgresql@15/bin`, the newest first.
 fn versioned_folders() -> Vec<PathBuf> {
     let mut versions: Vec<(u32, PathBuf)> = Vec::new();

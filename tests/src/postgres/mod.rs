@@ -1,35 +1,26 @@
 //! A Postgres server for one test.
 
-mod account;
-mod session;
-mod template;
-mod watchdog;
+mod initdb;
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-use std::{env, thread};
+use std::process::Command;
 
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
+use rustix::process::Signal;
 use xtask::servers;
 
-use self::account::Account;
-pub use self::session::Session;
-use self::watchdog::Watchdog;
-use crate::free_addr;
+use crate::server::{self, Kind, Server, Session, command};
 
-/// The superuser that every server has, and its password.
-const USER: &str = "postgres";
-const PASSWORD: &str = "secret";
+const KIND: Kind = Kind {
+    name: "PostgreSQL",
+    prefix: "uptree-pg-",
+    users: &["postgres", "nobody"],
+    last_signal: "QUIT",
+    removed_last: Some(PID_FILE),
+};
 
-/// How long a server may take to start, recovery after a crash included.
-const START: Duration = Duration::from_secs(30);
-/// How long a server may take to stop before it is killed.
-const STOP: Duration = Duration::from_secs(10);
+const PID_FILE: &str = "data/postmaster.pid";
 
 /// A Postgres server of the test's own: on a free port, in a temporary folder, from the installed
 /// binaries.
@@ -42,16 +33,16 @@ const STOP: Duration = Duration::from_secs(10);
 /// Dropped, it stops, and its folder is removed, also when the test panics or is killed.
 pub struct Postgres {
     bin: PathBuf,
-    account: Option<Account>,
     settings: Vec<String>,
-    addr: SocketAddr,
-    /// `None` while it is stopped.
-    server: Option<Child>,
-    watchdog: Watchdog,
-    folder: TempDir,
+    server: Server,
 }
 
 impl Postgres {
+    /// The superuser that every server has.
+    pub const USER: &str = "postgres";
+    /// The superuser's password.
+    pub const PASSWORD: &str = "secret";
+
     /// Starts a server, and returns when it answers.
     ///
     /// `None` means that Postgres is not installed, and that the test said that it is skipped: it
@@ -63,29 +54,17 @@ impl Postgres {
     /// Starts a server with settings of its own, such as `max_connections=110`.
     pub fn start_with<const N: usize>(settings: [&str; N]) -> Option<Self> {
         let Some(bin) = servers::postgres() else {
-            let skipped =
-                "PostgreSQL is not installed (`cargo xtask test` installs it, or says how)";
-            assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "{skipped}");
-            println!("skipped: {skipped}");
+            server::is_missing(KIND.name);
             return None;
         };
-        let account = Account::for_servers();
-        let folder = tempfile::Builder::new()
-            .prefix("uptree-pg-")
-            .tempdir()
-            .expect("the temporary folder can be written");
-        let watchdog = Watchdog::start(folder.path());
-        template::copy(&bin, account, &folder.path().join("data"));
-        account::give(folder.path(), account);
+        let server = Server::new(&KIND);
+        initdb::copy(&bin, server.account(), &server.folder().join("data"));
+        server.own_folder();
         let settings = settings.map(str::to_owned).to_vec();
         let mut postgres = Self {
             bin,
-            account,
             settings,
-            addr: free_addr(),
-            server: None,
-            watchdog,
-            folder,
+            server,
         };
         postgres.start_again();
         Some(postgres)
@@ -93,27 +72,27 @@ impl Postgres {
 
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.server.addr()
     }
 
     /// The server's process; `None` while it is stopped.
     pub fn pid(&self) -> Option<u32> {
-        self.server.as_ref().map(Child::id)
+        self.server.pid()
     }
 
     /// Its folder: the data, the Unix socket and the log.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.server.folder()
     }
 
     /// The URL of a database, as the superuser.
     pub fn url(&self, database: &str) -> String {
-        self.url_as(USER, PASSWORD, database)
+        self.url_as(Self::USER, Self::PASSWORD, database)
     }
 
     /// The URL of a database, with another login.
     pub fn url_as(&self, user: &str, password: &str, database: &str) -> String {
-        format!("postgres://{user}:{password}@{}/{database}", self.addr)
+        format!("postgres://{user}:{password}@{}/{database}", self.addr())
     }
 
     /// Creates an empty database and returns its [`url`](Self::url).
@@ -137,17 +116,7 @@ impl Postgres {
     ///
     /// The text that psql wrote to stderr.
     pub fn try_psql(&self, database: &str, sql: &str) -> Result<String, String> {
-        let output = self
-            .psql_command(database)
-            .args(["--command", sql])
-            .output()
-            .expect("psql is installed with the server");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
-        if output.status.success() {
-            Ok(text(&output.stdout))
-        } else {
-            Err(text(&output.stderr))
-        }
+        server::output(self.psql_command(database).args(["--command", sql]))
     }
 
     /// Runs SQL as the superuser in a session that stays open until what is returned is dropped,
@@ -166,21 +135,21 @@ impl Postgres {
             "--tuples-only",
             "--set=ON_ERROR_STOP=1",
         ]);
-        psql.args(["--username", USER, "--dbname", database]);
-        psql.args(["--port", &self.addr.port().to_string(), "--host"]);
-        psql.arg(self.folder.path());
+        psql.args(["--username", Self::USER, "--dbname", database]);
+        psql.args(["--port", &self.addr().port().to_string(), "--host"]);
+        psql.arg(self.folder());
         psql
     }
 
     /// All that the server has logged.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.log_file()).unwrap_or_default()
+        self.server.log()
     }
 
     /// Stops it as an operator does: sessions are ended, everything is written.
     pub fn stop(&mut self) {
         // Fast shutdown, immediate shutdown, and what nothing withstands.
-        self.end(&[Signal::INT, Signal::QUIT, Signal::KILL]);
+        self.server.end(&[Signal::INT, Signal::QUIT, Signal::KILL]);
     }
 
     /// Ends it as a crash does: nothing is written, and the next start has to recover.
@@ -188,26 +157,20 @@ impl Postgres {
     /// It is Postgres's immediate shutdown: SIGKILL would leave its backends to notice by
     /// themselves, and a busy one would go on.
     pub fn kill(&mut self) {
-        self.end(&[Signal::QUIT, Signal::KILL]);
+        self.server.end(&[Signal::QUIT, Signal::KILL]);
     }
 
     /// Starts it after a [`stop`](Self::stop) or a [`kill`](Self::kill): same data, same port.
     pub fn start_again(&mut self) {
-        assert!(self.server.is_none(), "it is running");
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_file())
-            .expect("the folder is ours");
         let mut postgres = command(&self.bin.join("postgres"));
         postgres
             .arg("-D")
-            .arg(self.data())
+            .arg(self.folder().join("data"))
             .arg("-p")
-            .arg(self.addr.port().to_string());
+            .arg(self.addr().port().to_string());
         for setting in [
             "listen_addresses=127.0.0.1",
-            &format!("unix_socket_directories={}", self.folder.path().display()),
+            &format!("unix_socket_directories={}", self.folder().display()),
             // Nothing here has to outlive the machine.
             "fsync=off",
             "full_page_writes=off",
@@ -218,95 +181,19 @@ impl Postgres {
         for setting in &self.settings {
             postgres.args(["-c", setting]);
         }
-        account::run_as(&mut postgres, self.account);
-        // A group of its own: Ctrl-C in a terminal is for the test, whose end is the server's.
-        postgres
-            .process_group(0)
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null());
-        postgres
-            .stdout(log.try_clone().expect("there are file descriptors left"))
-            .stderr(log);
         // Left by a crash, it would still say "ready".
-        let _ = fs::remove_file(self.pid_file());
-        let server = postgres.spawn().expect("the server can be executed");
-        self.watchdog.watch(server.id());
-        self.server = Some(server);
-        self.wait_until_ready();
-    }
-
-    fn wait_until_ready(&mut self) {
-        let deadline = Instant::now() + START;
-        loop {
+        let _ = fs::remove_file(self.folder().join(PID_FILE));
+        self.server.run(postgres, |folder| {
             // The server itself keeps its state in the eighth line.
-            let pid_file = fs::read_to_string(self.pid_file()).unwrap_or_default();
-            if pid_file
-                .lines()
-                .nth(7)
-                .is_some_and(|state| state.trim() == "ready")
-            {
-                return;
-            }
-            let server = self.server.as_mut().expect("it was just started");
-            let exit = server.try_wait().expect("it is a child of this process");
-            assert!(exit.is_none(), "the server did not start: {}", self.log());
-            assert!(
-                Instant::now() < deadline,
-                "the server is not ready after {START:?}: {}",
-                self.log()
-            );
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// Sends one signal after the other, until one of them has ended the server.
-    fn end(&mut self, signals: &[Signal]) {
-        let Some(mut server) = self.server.take() else {
-            return;
-        };
-        let pid = Pid::from_child(&server);
-        for signal in signals {
-            // It is not reaped yet, so the pid is still its own.
-            let _ = kill_process(pid, *signal);
-            let deadline = Instant::now() + STOP;
-            while Instant::now() < deadline {
-                if !matches!(server.try_wait(), Ok(None)) {
-                    self.watchdog.watch_nothing();
-                    return;
-                }
-                thread::sleep(Duration::from_millis(2));
-            }
-        }
-    }
-
-    fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
-    }
-
-    fn pid_file(&self) -> PathBuf {
-        self.data().join("postmaster.pid")
-    }
-
-    fn log_file(&self) -> PathBuf {
-        self.folder.path().join("log")
+            let pid_file = fs::read_to_string(folder.join(PID_FILE)).unwrap_or_default();
+            let state = pid_file.lines().nth(7);
+            state.is_some_and(|state| state.trim() == "ready")
+        });
     }
 }
 
 impl Drop for Postgres {
     fn drop(&mut self) {
         self.kill();
-        if thread::panicking() {
-            eprintln!("The log of the PostgreSQL server:\n{}", self.log());
-        }
     }
-}
-
-/// One of Postgres's programs, with none of the variables that any of them reads.
-fn command(program: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.env_clear().env("LC_ALL", "C");
-    if let Some(path) = env::var_os("PATH") {
-        command.env("PATH", path);
-    }
-    command
 }

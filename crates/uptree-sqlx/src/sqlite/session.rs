@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    foreign_keys::{Violations, are_on, rebuilds, turns_off},
+    foreign_keys::{Rebuild, Violations, are_on, rebuilds, turns_off},
     link::{Link, PATIENCE},
     lock_file::LockFile,
     script::Script,
@@ -18,8 +18,7 @@ use crate::{
     ledger::{Instance, Ledger, Mark, Names},
     place,
     session::{Entry, Failure, Lock, Session, Verdict},
-    split::Dialect,
-    statement::{self, Kind, Statement, Verb},
+    statement::{Kind, Statement, Verb},
 };
 
 /// How long a read waits while the file is locked, which one with a write-ahead log is only for a
@@ -44,6 +43,8 @@ pub(crate) struct SqliteSession {
     elected: Option<LockFile>,
     /// The file for which foreign keys were switched off.
     unkeyed: Option<i64>,
+    /// The tables that the stepwise file under way rebuilds, each by where it drops the old one.
+    rebuilds: Vec<(usize, Rebuild)>,
     /// Whether files that were run together could not be committed.
     one_by_one: bool,
 }
@@ -62,6 +63,7 @@ impl SqliteSession {
             lock_path,
             elected: None,
             unkeyed: None,
+            rebuilds: Vec::new(),
             one_by_one: false,
         }
     }
@@ -213,21 +215,6 @@ impl SqliteSession {
         self.run(file, script, activity).await?;
         self.link.commit().await.map_err(Failure::Ledger)
     }
-
-    /// Refuses a statement of a stepwise file that would take the rows of others with it.
-    async fn look(&mut self, file: &File, statement: &Statement<'_>) -> Result<(), Failure> {
-        if !matches!(&statement.kind, Kind::Ddl(ddl) if ddl.verb == Verb::Drop) {
-            return Ok(());
-        }
-        let statements = statement::parse(file.sql(), Dialect::Sqlite);
-        for (number, rebuild) in rebuilds(&statements) {
-            if statements[number].at == statement.at {
-                let place = place::of_offset(file.sql(), statement.at);
-                rebuild.look(&mut self.link.connection, Some(place)).await?;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Session for SqliteSession {
@@ -338,15 +325,23 @@ impl Session for SqliteSession {
         }
     }
 
-    async fn resume(&mut self, done: &[Statement<'_>]) -> Result<(), sqlx::Error> {
-        for statement in done {
+    async fn resume(
+        &mut self,
+        _file: &File,
+        statements: &[Statement<'_>],
+        done: usize,
+    ) -> Result<(), Failure> {
+        let at = |(number, rebuild): (usize, Rebuild)| (statements[number].at, rebuild);
+        self.rebuilds = rebuilds(statements).into_iter().map(at).collect();
+        for statement in &statements[..done] {
             let sets = match &statement.kind {
                 Kind::Settings { .. } => true,
                 Kind::Ddl(ddl) => matches!(ddl.verb, Verb::Attach | Verb::Detach),
                 _ => false,
             };
             if sets {
-                self.link.execute_patiently(statement.sql, PATIENCE).await?;
+                let set = self.link.execute_patiently(statement.sql, PATIENCE).await;
+                set.map_err(|error| Failure::File(None, error))?;
             }
         }
         Ok(())
@@ -390,7 +385,10 @@ impl Session for SqliteSession {
     ) -> Result<(), Failure> {
         let place = place::of_offset(file.sql(), statement.at);
         let failed = |error| Failure::File(Some(place), error);
-        self.look(file, statement).await?;
+        let rebuild = self.rebuilds.iter().find(|(at, _)| *at == statement.at);
+        if let Some((_, rebuild)) = rebuild {
+            rebuild.look(&mut self.link.connection, Some(place)).await?;
+        }
         if !self.is_atomic(statement) {
             let ran = self.link.execute_patiently(statement.sql, PATIENCE).await;
             ran.map_err(failed)?;
@@ -427,7 +425,7 @@ impl Session for SqliteSession {
 }
 
 /// A file that may be run after another without a look at the ledger, if it is time.
-fn joining<'a>(file: &'a File, since: Instant) -> Option<Script<'a>> {
+fn joining(file: &File, since: Instant) -> Option<Script<'_>> {
     let joins = file.in_transaction() && file.code().is_none() && since.elapsed() < SPAN;
     joins.then(|| Script::new(file)).filter(Script::is_plain)
 }

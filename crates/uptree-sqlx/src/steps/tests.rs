@@ -183,13 +183,13 @@ async fn run_once(session: Fake, text: &'static str) -> Result<bool, String> {
     let state = Mutex::new(Some((session, tell)));
     let child = service("migrator", Arc::new(state), async move |state, cx| {
         let (mut session, tell) = state.lock().unwrap().take().expect("it is not restarted");
-        let ran = drive(&cx, &mut session, &File::of_text(5, text)).await;
+        let ran = drive(&cx, &mut session, &File::with_sql(5, "of text", text)).await;
         tell.send(ran.map_err(|error| error.to_string())).unwrap();
         cx.done()
     });
     let mut outcome = None;
     let app = App::new("app").child(child);
-    app.run_until(async { outcome = told.await.ok() }).await;
+    let _ = app.run_until(async { outcome = told.await.ok() }).await;
     outcome.expect("it has run")
 }
 
@@ -211,11 +211,11 @@ async fn drive(cx: &Starting, session: &mut Fake, file: &File) -> Result<bool, M
 }
 
 fn finished(text: &'static str) -> Mark {
-    let file = File::of_text(5, text);
+    let file = File::with_sql(5, "of text", text);
     let statements = statement::parse(file.sql(), Dialect::Postgres);
     Mark {
         done: statements.len(),
-        digest: digest(&statements),
+        digest: digests(&statements).pop().unwrap(),
         finished: true,
         ..Mark::default()
     }

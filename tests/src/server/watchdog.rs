@@ -5,15 +5,18 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
+use super::Kind;
+
 /// Each line is the process to end; an empty one says that there is none. The input ends when the
-/// test does, however it does: the system closes its side of the pipe. A server removes its pid file
-/// last; the process itself may stay as a zombie in a container whose init reaps nothing.
+/// test does, however it does: the system closes its side of the pipe. That a server has ended is seen
+/// by a file which it removes last; the process itself may stay as a zombie in a container whose
+/// init reaps nothing.
 const SCRIPT: &str = r#"
 while read -r line; do server=$line; done
 if [ -n "$server" ]; then
-    kill -QUIT "$server"
+    kill -"$2" "$server"
     tries=0
-    while [ -e "$1/data/postmaster.pid" ] && [ $tries -lt 50 ]; do
+    while [ -n "$3" ] && [ -e "$1/$3" ] && [ $tries -lt 50 ]; do
         tries=$((tries + 1))
         sleep 0.1
     done
@@ -29,10 +32,11 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    pub(super) fn start(folder: &Path) -> Self {
+    pub(super) fn start(folder: &Path, kind: &Kind) -> Self {
         let mut shell = Command::new("sh")
             .args(["-c", SCRIPT, "watchdog"])
             .arg(folder)
+            .args([kind.last_signal, kind.removed_last.unwrap_or_default()])
             // What kills the test often kills its group.
             .process_group(0)
             .current_dir("/")
