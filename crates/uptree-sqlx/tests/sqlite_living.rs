@@ -326,6 +326,24 @@ async fn a_commit_waits_for_a_reader_where_there_is_no_write_ahead_log() {
     assert_eq!(database.ledger().await.lines().count(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_no_lock_can_be_had_each_statement_is_done_once_all_the_same() {
+    let steps = "INSERT INTO a VALUES (1);\nPRAGMA user_version = 1;\n".repeat(10);
+    for _ in 0..3 {
+        let database = Database::new();
+        // What is not a file cannot be locked.
+        fs::create_dir(database.folder.path().join("test.db-migrate")).unwrap();
+        let folder = migrations(&[
+            ("0001_a.sql", "CREATE TABLE a (id INTEGER);"),
+            ("0002_steps.sql", &format!("-- no-transaction\n{steps}")),
+            ("0003_b.sql", "INSERT INTO a VALUES (2);"),
+        ]);
+        support::herd(&settings(&database.url(), folder.path()), 20).await;
+        let counts = "SELECT id, count(*) FROM a GROUP BY id ORDER BY id";
+        assert_eq!(database.query(counts).await, "1|10\n2|1");
+    }
+}
+
 static RUNS: AtomicU32 = AtomicU32::new(0);
 
 #[tokio::test]

@@ -25,6 +25,10 @@ use crate::{
 /// moment.
 const READ_PATIENCE: Duration = Duration::from_secs(3);
 
+/// Where there is no lock between migrators, two may be at one file: what one has marked, the other
+/// must not take back.
+const OVERTAKEN: &str = "another process has gone on with it";
+
 /// How long files are added to a transaction: what is lost by a crash, and how long others wait
 /// that write.
 const SPAN: Duration = Duration::from_secs(1);
@@ -208,7 +212,7 @@ impl SqliteSession {
             .await
             .map_err(Failure::Ledger)?;
         let connection = &mut self.link.connection;
-        let is_new = self.tables.is_at(connection, file, 0, Entry::New).await;
+        let is_new = self.tables.is_at(connection, file, 0..=0, Entry::New).await;
         if !is_new.map_err(Failure::Ledger)? {
             return Err(Failure::Elsewhere);
         }
@@ -245,12 +249,15 @@ impl Session for SqliteSession {
     }
 
     fn is_locked_for(&self, next: &File) -> bool {
+        let is_stale = self.link.is_stale();
+        // It is not always the file that the lock was taken for: another may have applied that one.
         if !next.in_transaction() {
-            return !self.link.is_stale() && (self.elected.is_some() || self.lock_path.is_none());
+            let is_elected = self.elected.is_some() || self.lock_path.is_none();
+            return is_elected && !is_stale && !self.link.in_transaction();
         }
         let is_as_it_should = match turns_off(next) || self.unkeyed.is_some() {
             // The driver's options may have had them off before.
-            true => self.unkeyed == Some(next.version()) || !self.link.is_stale(),
+            true => self.unkeyed == Some(next.version()) || !is_stale,
             false => true,
         };
         self.link.in_transaction() && is_as_it_should
@@ -367,10 +374,10 @@ impl Session for SqliteSession {
 
     async fn mark(&mut self, file: &File, mark: &Mark, entry: Entry) -> Result<(), sqlx::Error> {
         self.link.begin(PATIENCE).await?;
-        let connection = &mut self.link.connection;
-        if let Err(error) = self.tables.mark(connection, file, mark, entry).await {
+        let marked = self.mark_inside(file, mark, entry).await;
+        if marked.is_err() {
             self.link.roll_back().await;
-            return Err(error);
+            return marked;
         }
         self.link.commit().await
     }
@@ -416,7 +423,7 @@ impl Session for SqliteSession {
     }
 
     fn may_pass(error: &sqlx::Error) -> bool {
-        is_busy(error)
+        is_busy(error) || matches!(error, sqlx::Error::Protocol(text) if text == OVERTAKEN)
     }
 
     async fn close(self) {
@@ -431,6 +438,25 @@ fn joining(file: &File, since: Instant) -> Option<Script<'_>> {
 }
 
 impl SqliteSession {
+    /// A mark, in the transaction that is open.
+    async fn mark_inside(
+        &mut self,
+        file: &File,
+        mark: &Mark,
+        entry: Entry,
+    ) -> Result<(), sqlx::Error> {
+        let connection = &mut self.link.connection;
+        // One that is begun is about the next statement; one that is done may be withdrawn.
+        let before = match mark.begun {
+            true => mark.done..=mark.done,
+            false => mark.done.saturating_sub(1)..=mark.done,
+        };
+        if !self.tables.is_at(connection, file, before, entry).await? {
+            return Err(sqlx::Error::Protocol(OVERTAKEN.to_owned()));
+        }
+        self.tables.mark(connection, file, mark, entry).await
+    }
+
     /// A statement with its mark, in the transaction that is open.
     async fn step_inside(
         &mut self,
@@ -441,7 +467,10 @@ impl SqliteSession {
     ) -> Result<(), Failure> {
         let connection = &mut self.link.connection;
         let before = mark.done.saturating_sub(1);
-        let is_at = self.tables.is_at(connection, file, before, entry).await;
+        let is_at = self
+            .tables
+            .is_at(connection, file, before..=before, entry)
+            .await;
         if !is_at.map_err(Failure::Ledger)? {
             return Err(Failure::Elsewhere);
         }
