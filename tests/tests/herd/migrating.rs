@@ -79,6 +79,7 @@ fn all_commands_succeed_on_a_server_with_room_for_a_quarter() {
         command.args(["migrate", "up"]);
         command.env("DATABASE_URL", database.url());
         command.env("MIGRATIONS_DIR", folder.path());
+        command.env("START_TIMEOUT", "120s");
         Service::start(&mut command)
     };
     let mut commands: Vec<_> = (0..size).map(start).collect();
