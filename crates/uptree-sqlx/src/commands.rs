@@ -6,6 +6,7 @@
 mod ask;
 mod baseline;
 mod desk;
+mod down;
 mod dry_run;
 mod grants;
 mod output;
@@ -47,6 +48,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// | `resolve` | takes the answer to what only a person can know |
 /// | `baseline` | enters migrations as applied without running them |
 /// | `grants` | prints what the service's role needs |
+/// | `down` | undoes migrations, for development |
 ///
 /// Each takes `--json`. The exit code is 0 only if what was asked for is so: see [`Exit`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -108,6 +110,18 @@ impl Command for Migrate {
                 "grants",
                 "Prints the SQL that gives a role what it needs",
             )),
+            command(
+                "down",
+                "Undoes migrations by their .down.sql files, for development",
+            )
+            .arg(version(
+                "Undoes all after this one; 0: all [default: the last alone]",
+            ))
+            .arg(flag(
+                "yes-i-know",
+                "Does not ask: what is in the tables and columns that go is lost",
+            ))
+            .after_help("To roll back a release, start the older one: it runs on the newer schema"),
         ];
         let commands = commands.map(|command| {
             let child = Arg::new("child")
@@ -161,6 +175,7 @@ async fn run(name: &str, chosen: Chosen, matches: &ArgMatches) -> Result<Exit> {
         "dry-run" => dry_run::run(&chosen).await,
         "resolve" => resolve::run(&chosen, matches).await,
         "baseline" => baseline::run(&chosen, matches.get_flag("yes")).await,
+        "down" => down::run(&chosen, matches.get_flag("yes-i-know")).await,
         "grants" => Ok(grants::run(&chosen, matches)),
         name => Err(format!("there is no command {name}").into()),
     }

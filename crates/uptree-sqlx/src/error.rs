@@ -85,6 +85,14 @@ fn fmt_database(error: &dyn DatabaseError, f: &mut fmt::Formatter<'_>) -> fmt::R
         return Ok(());
     }
     f.write_str(error.message())?;
+    #[cfg(feature = "mysql")]
+    if let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        write!(f, " (error {}", error.number())?;
+        return match error.code() {
+            Some(state) => write!(f, ", SQLSTATE {state})"),
+            None => f.write_str(")"),
+        };
+    }
     match error.code() {
         Some(code) => write!(f, " (SQLite code {code})"),
         None => Ok(()),
@@ -171,11 +179,12 @@ pub(crate) const WHO_HAS_IT: &str =
 pub struct WrongDatabase {
     pub(crate) wanted: &'static str,
     pub(crate) target: String,
+    pub(crate) remedy: &'static str,
 }
 
 impl WrongDatabase {
     pub(crate) fn with_help(self) -> BoxError {
-        let remedy = "change DATABASE_URL, or use `Repo::new`, which goes by the URL";
+        let remedy = self.remedy;
         help(self, remedy)
     }
 }

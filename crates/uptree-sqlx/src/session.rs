@@ -68,6 +68,16 @@ pub(crate) trait Session: Send {
         activity: &Activity,
     ) -> impl Future<Output = Result<usize, Failure>> + Send;
 
+    /// A stepwise file goes on in its midst, perhaps on another connection than it was begun on: what
+    /// the statements that are done have set for their session is set again.
+    fn resume(
+        &mut self,
+        done: &[Statement<'_>],
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send {
+        let _ = done;
+        async { Ok(()) }
+    }
+
     /// Whether a statement and its mark can be committed together: then nobody will ever have to
     /// ask what became of it.
     fn is_atomic(&self, statement: &Statement<'_>) -> bool;

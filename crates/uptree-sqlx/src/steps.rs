@@ -53,6 +53,8 @@ pub(crate) async fn run<S: Session>(
     if statements.is_empty() {
         walk.write(walk.after(0)).await?;
     }
+    let resumed = walk.session.resume(&statements[..walk.mark.done]).await;
+    resumed.map_err(|error| failed(file, Failure::File(None, error)))?;
     for number in walk.mark.done..statements.len() {
         if cx.is_cancelled() {
             return Err(MigrateError::Cancelled);

@@ -133,7 +133,7 @@ fn grants(chosen: &Chosen, role: &str, does: MigrateRole) -> Vec<Grant> {
                 sql: Vec::new(),
             }]
         }
-        #[cfg(any())]
+        #[cfg(feature = "mysql")]
         Target::MySql(server) => {
             let role = format!("'{}'@'%'", role.replace('\'', "''"));
             let database = server.options().get_database().unwrap_or_default();
