@@ -8,9 +8,7 @@ use std::fs;
 use std::time::Instant;
 
 use tempfile::TempDir;
-use uptree_tests::{
-    Database, Ended, Example, PgBouncer, PoolMode, Service, command, on_both, slow,
-};
+use uptree_tests::{Database, Ended, Example, PgBouncer, PoolMode, Service, command, on_all, slow};
 
 use crate::boot::{BOOT, Herd};
 
@@ -26,7 +24,7 @@ fn size() -> usize {
     }
 }
 
-on_both!(
+on_all!(
     all_boot_on_an_empty_database,
     all_boot_on_a_migrated_database,
 );
