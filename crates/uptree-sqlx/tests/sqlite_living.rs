@@ -29,12 +29,12 @@ const TABLE: (&str, &str) = ("0001_a.sql", "CREATE TABLE a (id INTEGER PRIMARY K
 /// What a folder has, and when it was written.
 fn listing(folder: &Path) -> Vec<(String, u64, std::time::SystemTime)> {
     let mut found: Vec<_> = fs::read_dir(folder)
-        .unwrap()
+        .expect("a folder")
         .map(|entry| {
-            let entry = entry.unwrap();
-            let about = entry.metadata().unwrap();
+            let entry = entry.expect("an entry");
+            let about = entry.metadata().expect("a file");
             let name = entry.file_name().to_string_lossy().into_owned();
-            (name, about.len(), about.modified().unwrap())
+            (name, about.len(), about.modified().expect("a time"))
         })
         .collect();
     found.sort();
@@ -269,6 +269,26 @@ async fn a_database_in_memory_takes_every_kind_of_file() {
     assert_eq!(count, 3);
     drop(pool);
     service.stop().await;
+}
+
+#[tokio::test]
+async fn who_only_waits_sees_that_another_is_at_work() {
+    let database = Database::new();
+    let folder = migrations(&[("0001_endless.sql", ENDLESS)]);
+    let mut settings = settings(&database.url(), folder.path());
+    let mut first = Service::spawn(&settings);
+    first.event(&["progress 0/1 0001_endless.sql"]).await;
+    settings.migrate.role = uptree_sqlx::MigrateRole::Wait;
+    let mut second = Service::spawn_within(&settings, Duration::from_secs(2));
+    for _ in 0..4 {
+        // A start timeout's worth of pulses, more than once over.
+        second
+            .event(&["progress 0/1 0001_endless.sql, by another process"])
+            .await;
+    }
+    first.stop().await;
+    second.event(&["app/migrator: attempt failed"]).await;
+    second.stop().await;
 }
 
 #[tokio::test]
