@@ -8,7 +8,10 @@ mod support;
 use std::{
     fs,
     path::Path,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -325,7 +328,6 @@ async fn without_a_write_ahead_log_it_is_migrated_as_well() {
 #[tokio::test]
 async fn a_commit_waits_for_a_reader_where_there_is_no_write_ahead_log() {
     let database = Database::new();
-    let folder = migrations(&[TABLE]);
     let options: sqlx::sqlite::SqliteConnectOptions = database.url().parse().unwrap();
     let options = options.journal_mode(sqlx::sqlite::SqliteJournalMode::Delete);
     let repo = Repo::<Sqlite>::with_options(options.clone(), sqlx::pool::PoolOptions::new());
@@ -334,7 +336,12 @@ async fn a_commit_waits_for_a_reader_where_there_is_no_write_ahead_log() {
         .execute(&mut reader)
         .await
         .unwrap();
-    let migrator = Migrator::new(&repo, embedded()).folder(folder.path());
+    let runs = Arc::new(AtomicU32::new(0));
+    let counted = runs.clone();
+    let migrator = Migrator::new(&repo, embedded()).code::<Sqlite>(1, "count", move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async { Ok(()) })
+    });
     let starts = tokio::spawn(Supervisor::new("app").child(repo).child(migrator).start());
     // Longer than SQLite itself waits.
     tokio::time::sleep(Duration::from_millis(600)).await;
@@ -344,6 +351,11 @@ async fn a_commit_waits_for_a_reader_where_there_is_no_write_ahead_log() {
     tree.stop(StopCause::Shutdown);
     soon(tree.wait()).await.unwrap();
     assert_eq!(database.ledger().await.lines().count(), 1);
+    assert_eq!(
+        runs.load(Ordering::SeqCst),
+        1,
+        "it was not run again for it"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
