@@ -2,7 +2,7 @@
 
 use sqlx::{Any, Connection, Database, any::AnyConnectOptions};
 
-use crate::{DatabaseUrl, WrongDatabase, split::Dialect, target::Target};
+use crate::{DatabaseUrl, WrongDatabase, target::Target};
 
 /// A database that a [`Repo`](crate::Repo) can be of: [`sqlx::Any`], [`sqlx::Postgres`],
 /// [`sqlx::Sqlite`].
@@ -24,12 +24,9 @@ impl<Db: Backend + sealed::Native> Native for Db {}
 pub(crate) type OptionsOf<Db> = <<Db as Database>::Connection as Connection>::Options;
 
 mod sealed {
-    use super::{Database, DatabaseUrl, Dialect, OptionsOf, WrongDatabase};
+    use super::{Database, DatabaseUrl, OptionsOf, WrongDatabase};
 
-    pub trait Native: Database {
-        #[allow(private_interfaces, reason = "nobody can implement it elsewhere")]
-        const DIALECT: Dialect;
-    }
+    pub trait Native {}
 
     pub trait Sealed: Database {
         /// How this kind of pool connects to what the URL names.
@@ -38,14 +35,10 @@ mod sealed {
 }
 
 #[cfg(feature = "postgres")]
-impl sealed::Native for sqlx::Postgres {
-    const DIALECT: Dialect = Dialect::Postgres;
-}
+impl sealed::Native for sqlx::Postgres {}
 
 #[cfg(feature = "sqlite")]
-impl sealed::Native for sqlx::Sqlite {
-    const DIALECT: Dialect = Dialect::Sqlite;
-}
+impl sealed::Native for sqlx::Sqlite {}
 
 impl sealed::Sealed for Any {
     fn options(url: &DatabaseUrl) -> Result<AnyConnectOptions, WrongDatabase> {

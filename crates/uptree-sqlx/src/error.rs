@@ -7,7 +7,7 @@ use uptree_app::{BoxError, help};
 
 use crate::{
     classify::{is_crowded, is_read_only},
-    files::File,
+    files::{File, FileError},
     place::Place,
     session::Failure,
 };
@@ -297,6 +297,9 @@ pub enum MigrateError {
         /// What it failed with.
         source: BoxError,
     },
+    /// A file cannot be run as a migration.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// There is no connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -358,6 +361,7 @@ impl MigrateError {
             Self::Folder { .. } => {
                 Some("see that MIGRATIONS_DIR names a folder that can be read".to_owned())
             }
+            Self::File(error) => Some(error.remedy()),
             Self::Duplicate { .. } => Some("give one of them another version".to_owned()),
             Self::Changed { file } => Some(format!(
                 "put {file} back as it was, and make the change in a new migration"

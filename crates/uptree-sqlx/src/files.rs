@@ -1,27 +1,36 @@
-//! The migrations that a program brings, embedded or in a folder.
+//! The migrations that a program brings: embedded, in a folder, or written in Rust.
 
-use std::{
-    borrow::Cow,
-    fmt, fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+pub(crate) mod check;
+mod directives;
+mod error;
+mod folder;
+#[allow(dead_code, reason = "SQLite is to go by it")]
+mod foreign_keys;
+
+use std::{borrow::Cow, collections::HashMap, fmt, path::PathBuf, sync::Arc};
 
 use sqlx::{
     AssertSqlSafe, SqlSafeStr,
     migrate::{Migration, MigrationType},
 };
 
+pub(crate) use self::directives::Directives;
+pub use self::error::FileError;
+pub(crate) use self::error::Warning;
+#[allow(unused_imports, reason = "SQLite is to go by it")]
+pub(crate) use self::foreign_keys::ForeignKeys;
 use crate::{MigrateError, code::Code};
 
 /// One migration.
 #[derive(Clone, Debug)]
 pub(crate) struct File {
     /// The file's name.
-    name: String,
-    migration: Migration,
-    /// What it does, if it is written in Rust.
+    name: Arc<str>,
+    migration: Arc<Migration>,
+    /// What it runs instead of SQL.
     code: Option<Code>,
+    directives: Directives,
+    down: Option<Down>,
 }
 
 impl File {
@@ -29,21 +38,35 @@ impl File {
     pub(crate) fn from_code(version: i64, description: Cow<'static, str>, code: Code) -> Self {
         let text = AssertSqlSafe(format!("-- code {description}")).into_sql_str();
         let migration = Migration::new(version, description, MigrationType::Simple, text, false);
+        let name = embedded_name(&migration);
         Self {
+            name: name.trim_end_matches(".sql").into(),
+            migration: migration.into(),
             code: Some(code),
-            ..Self::embedded(&migration)
+            directives: Directives::default(),
+            down: None,
         }
     }
 
-    /// What it does, if it is written in Rust.
-    pub(crate) fn code(&self) -> Option<&Code> {
-        self.code.as_ref()
-    }
-
-    /// The newest migration that a program must know once this one is applied.
-    #[allow(clippy::unused_self)]
-    pub(crate) fn requires(&self) -> Option<i64> {
-        None
+    /// A file of a folder.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn from_bytes(
+        name: &str,
+        bytes: Vec<u8>,
+    ) -> Result<(Self, Vec<Warning>), FileError> {
+        let sql = folder::text(name.as_ref(), bytes)?;
+        let (directives, warnings) = directives::read(name, &sql)?;
+        let no_tx = sql.starts_with(directives::NO_TRANSACTION);
+        let sql = AssertSqlSafe(sql).into_sql_str();
+        let migration = Migration::new(1, "".into(), MigrationType::Simple, sql, no_tx);
+        let file = Self {
+            name: name.into(),
+            migration: migration.into(),
+            code: None,
+            directives,
+            down: None,
+        };
+        Ok((file, warnings))
     }
 
     pub(crate) fn version(&self) -> i64 {
@@ -54,6 +77,7 @@ impl File {
         &self.migration.description
     }
 
+    /// sqlx's: of the file as it is, a byte order mark included.
     pub(crate) fn checksum(&self) -> &[u8] {
         &self.migration.checksum
     }
@@ -63,60 +87,31 @@ impl File {
         !self.migration.no_tx
     }
 
+    /// What is sent to the database: the file without its byte order mark, which is no SQL.
+    /// Of a migration in Rust a comment.
     pub(crate) fn sql(&self) -> &str {
-        self.migration.sql.as_str()
+        sql_of(&self.migration)
     }
 
-    /// An embedded file. `migrate!()` forgets its name: it is made up again, with the four digits
-    /// that are the custom for small numbers.
-    fn embedded(migration: &Migration) -> Self {
-        let Migration {
-            version,
-            description,
-            migration_type,
-            ..
-        } = migration;
-        let description = description.replace(' ', "_");
-        let suffix = migration_type.suffix();
-        Self {
-            name: format!("{version:04}_{description}{suffix}"),
-            migration: migration.clone(),
-            code: None,
-        }
+    /// What it runs instead of SQL, if it is written in Rust.
+    pub(crate) fn code(&self) -> Option<&Code> {
+        self.code.as_ref()
     }
 
-    /// Reads a file by sqlx's rules; `None` if its name says that it is no migration.
-    fn read(path: PathBuf) -> Result<Option<Self>, MigrateError> {
-        let name = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
-        let Some((version, rest)) = name.split_once('_') else {
-            return Ok(None);
-        };
-        #[expect(
-            clippy::case_sensitive_file_extension_comparisons,
-            reason = "sqlx takes no others"
-        )]
-        if !rest.ends_with(".sql") || !path.is_file() {
-            return Ok(None);
-        }
-        let Ok(version) = version.parse() else {
-            return Err(MigrateError::FileName { path });
-        };
-        let kind = MigrationType::from_filename(rest);
-        let description = rest.trim_end_matches(kind.suffix()).replace('_', " ");
-        let sql = match fs::read_to_string(&path) {
-            Ok(sql) => sql,
-            Err(source) => return Err(MigrateError::Folder { path, source }),
-        };
-        let no_tx = sql.starts_with("-- no-transaction");
-        let sql = AssertSqlSafe(sql).into_sql_str();
-        Ok(Some(Self {
-            migration: Migration::new(version, description.into(), kind, sql, no_tx),
-            name,
-            code: None,
-        }))
+    /// The newest migration that a program must know once this one is applied.
+    pub(crate) fn requires(&self) -> Option<i64> {
+        self.directives.requires
+    }
+
+    #[cfg(test)]
+    pub(crate) fn directives(&self) -> &Directives {
+        &self.directives
+    }
+
+    /// The file that leads back, if there is one.
+    #[allow(dead_code, reason = "nothing leads back yet")]
+    pub(crate) fn down(&self) -> Option<&Down> {
+        self.down.as_ref()
     }
 }
 
@@ -126,25 +121,77 @@ impl fmt::Display for File {
     }
 }
 
+/// A file that leads back from a migration.
+#[derive(Clone, Debug)]
+#[allow(dead_code, reason = "nothing leads back yet")]
+pub(crate) struct Down {
+    name: Arc<str>,
+    migration: Arc<Migration>,
+}
+
+#[allow(dead_code, reason = "nothing leads back yet")]
+impl Down {
+    pub(crate) fn in_transaction(&self) -> bool {
+        !self.migration.no_tx
+    }
+
+    /// What is sent to the database.
+    pub(crate) fn sql(&self) -> &str {
+        sql_of(&self.migration)
+    }
+}
+
+impl fmt::Display for Down {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+fn sql_of(migration: &Migration) -> &str {
+    let sql = migration.sql.as_str();
+    sql.strip_prefix('\u{feff}').unwrap_or(sql)
+}
+
 /// Where the migrations are.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
-    Embedded(Arc<[File]>),
+    Embedded(Arc<[Migration]>),
     Folder(PathBuf),
+}
+
+/// What a source has.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded {
+    /// In the order of their versions. What leads back is kept beside what it leads back from.
+    pub(crate) files: Vec<File>,
+    /// What is odd.
+    pub(crate) warnings: Vec<Warning>,
 }
 
 impl Source {
     pub(crate) fn embedded(migrations: &[Migration]) -> Self {
-        Self::Embedded(forward(migrations.iter().map(File::embedded).collect()).into())
+        Self::Embedded(migrations.into())
     }
 
-    /// The migrations in the order of their versions; those that lead back are left out.
+    /// Reads the migrations. A folder is read anew each time.
     ///
-    /// A folder is read anew each time.
-    pub(crate) fn load(&self) -> Result<Arc<[File]>, MigrateError> {
+    /// # Errors
+    ///
+    /// A folder or a file that cannot be read, a name without a version, and what [`FileError`]
+    /// says of a file itself. Two files with one version are no error here, unless both lead back.
+    pub(crate) fn load(&self) -> Result<Loaded, MigrateError> {
         match self {
-            Self::Embedded(files) => Ok(files.clone()),
-            Self::Folder(path) => read_folder(path).map(|files| forward(files).into()),
+            Self::Embedded(migrations) => {
+                let named = migrations.iter().map(|migration| Named {
+                    name: embedded_name(migration),
+                    migration: migration.clone(),
+                });
+                assemble(named.collect(), Vec::new())
+            }
+            Self::Folder(path) => {
+                let (named, warnings) = folder::read(path)?;
+                assemble(named, warnings)
+            }
         }
     }
 }
@@ -158,91 +205,89 @@ impl fmt::Display for Source {
     }
 }
 
-fn read_folder(path: &Path) -> Result<Vec<File>, MigrateError> {
-    let failed = |source| MigrateError::Folder {
-        path: path.to_owned(),
-        source,
-    };
-    let mut files = Vec::new();
-    for entry in fs::read_dir(path).map_err(failed)? {
-        files.extend(File::read(entry.map_err(failed)?.path())?);
-    }
-    Ok(files)
+/// A migration of sqlx's, with its file's name.
+struct Named {
+    name: String,
+    migration: Migration,
 }
 
-fn forward(mut files: Vec<File>) -> Vec<File> {
-    files.retain(|file| file.migration.migration_type.is_up_migration());
-    files.sort_by(|a, b| (a.version(), &a.name).cmp(&(b.version(), &b.name)));
-    files
+/// The name of an embedded file. `migrate!()` forgets it: it is made up again, with the four digits
+/// that are the custom for small numbers.
+fn embedded_name(migration: &Migration) -> String {
+    let Migration {
+        version,
+        description,
+        migration_type,
+        ..
+    } = migration;
+    let description = description.replace(' ', "_");
+    let suffix = migration_type.suffix();
+    format!("{version:04}_{description}{suffix}")
+}
+
+/// Puts files in order, and beside each the one that leads back from it.
+fn assemble(mut named: Vec<Named>, mut warnings: Vec<Warning>) -> Result<Loaded, MigrateError> {
+    named.sort_by(|a, b| (a.migration.version, &a.name).cmp(&(b.migration.version, &b.name)));
+    let (down, up): (Vec<_>, Vec<_>) = named
+        .into_iter()
+        .partition(|named| named.migration.migration_type.is_down_migration());
+    let mut downs: HashMap<i64, Down> = HashMap::new();
+    for Named { name, migration } in down {
+        let version = migration.version;
+        let (name, migration) = (name.into(), migration.into());
+        let second = Down { name, migration };
+        if let Some(first) = downs.get(&version) {
+            return Err(MigrateError::Duplicate {
+                first: first.to_string(),
+                second: second.to_string(),
+            });
+        }
+        downs.insert(version, second);
+    }
+    let mut files = Vec::new();
+    for Named { name, migration } in up {
+        let (directives, odd) = directives::read(&name, migration.sql.as_str())?;
+        warnings.extend(odd);
+        files.push(File {
+            name: name.into(),
+            down: downs.remove(&migration.version),
+            migration: migration.into(),
+            code: None,
+            directives,
+        });
+    }
+    let mut lonely: Vec<_> = downs.into_values().collect();
+    lonely.sort_by_key(|down| down.migration.version);
+    warnings.extend(lonely.iter().map(|down| Warning {
+        file: down.to_string(),
+        line: None,
+        message: "there is no file that it leads back from: it is left out".to_owned(),
+    }));
+    Ok(Loaded { files, warnings })
 }
 
 #[cfg(test)]
 impl File {
     /// A file for tests: its description and text are made of its version.
     pub(crate) fn for_tests(version: i64) -> Self {
-        let sql = AssertSqlSafe(format!("SELECT {version}")).into_sql_str();
-        let description = format!("file {version}").into();
-        let kind = MigrationType::Simple;
-        Self::embedded(&Migration::new(version, description, kind, sql, false))
+        Self::with_sql(
+            version,
+            &format!("file {version}"),
+            &format!("SELECT {version}"),
+        )
+    }
+
+    /// A file for tests.
+    pub(crate) fn with_sql(version: i64, description: &str, sql: &str) -> Self {
+        let no_tx = sql.starts_with(directives::NO_TRANSACTION);
+        let sql = AssertSqlSafe(sql).into_sql_str();
+        let description = description.to_owned().into();
+        let migration = Migration::new(version, description, MigrationType::Simple, sql, no_tx);
+        let name = embedded_name(&migration);
+        let loaded = assemble(vec![Named { name, migration }], Vec::new()).unwrap();
+        loaded.files.into_iter().next().unwrap()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn folder(files: &[(&str, &str)]) -> (tempfile::TempDir, Source) {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, sql) in files {
-            fs::write(folder.path().join(name), sql).unwrap();
-        }
-        let source = Source::Folder(folder.path().to_owned());
-        (folder, source)
-    }
-
-    #[tokio::test]
-    async fn a_folder_is_read_as_sqlx_reads_it() {
-        let (folder, source) = folder(&[
-            ("0010_last.sql", "SELECT 10"),
-            ("2_no_tx.sql", "-- no-transaction\nSELECT 2"),
-            ("0001_two_words.up.sql", "SELECT 1"),
-            ("0001_two_words.down.sql", "SELECT -1"),
-            ("README.md", "not a migration"),
-            ("notes_for_me.txt", "not a migration"),
-            ("0003.sql", "not a migration: it has no description"),
-        ]);
-        fs::create_dir(folder.path().join("0004_folder.sql")).unwrap();
-
-        let ours = source.load().unwrap();
-        let theirs = sqlx::migrate::Migrator::new(folder.path()).await.unwrap();
-        let theirs: Vec<_> = theirs
-            .iter()
-            .filter(|theirs| theirs.migration_type.is_up_migration())
-            .collect();
-
-        assert_eq!(ours.len(), theirs.len());
-        for (ours, theirs) in ours.iter().zip(theirs) {
-            let ours = &ours.migration;
-            assert_eq!(ours.version, theirs.version);
-            assert_eq!(ours.description, theirs.description);
-            assert_eq!(ours.checksum, theirs.checksum);
-            assert_eq!(ours.migration_type, theirs.migration_type);
-            assert_eq!(ours.no_tx, theirs.no_tx);
-            assert_eq!(ours.sql.as_str(), theirs.sql.as_str());
-        }
-        let names: Vec<_> = ours.iter().map(ToString::to_string).collect();
-        let expected = ["0001_two_words.up.sql", "2_no_tx.sql", "0010_last.sql"];
-        assert_eq!(names, expected);
-    }
-
-    #[test]
-    fn what_is_wrong_with_a_folder_is_told_with_its_path() {
-        let missing = Source::Folder("/nowhere/at/all".into()).load();
-        let message = missing.unwrap_err().to_string();
-        assert_eq!(message, "cannot read the migrations in /nowhere/at/all");
-
-        let (_folder, source) = folder(&[("first_table.sql", "SELECT 1")]);
-        let message = source.load().unwrap_err().to_string();
-        assert!(message.contains("first_table.sql"), "{message}");
-    }
-}
+mod tests;

@@ -83,7 +83,7 @@ pub(crate) struct Row {
 pub(crate) struct Mark {
     /// How many of its statements are done.
     pub(crate) done: usize,
-    /// What these were: [`digest`](crate::steps::digest) of their text.
+    /// What these were: one of the file's [`digests`](crate::steps::digests).
     pub(crate) digest: String,
     /// Whether the next one was begun, and may have been done or not.
     pub(crate) begun: bool,

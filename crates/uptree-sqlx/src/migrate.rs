@@ -10,7 +10,7 @@ use crate::{
     activity::Activity,
     classify::is_read_only,
     error::{Chain, failed},
-    files::File,
+    files::{File, check::check},
     ledger::{Instance, Ledger, Names, Tables},
     lock_retry::LockRetry,
     plan::{Note, Plan, plan},
@@ -39,6 +39,17 @@ pub(crate) struct Job<'a> {
     pub(crate) only_wait: bool,
     /// How long others' locks are waited for.
     pub(crate) lock_retry_budget: Duration,
+    /// Whether the ledger is read once more at the end, so that it says itself that all is applied.
+    pub(crate) reads_back: bool,
+}
+
+/// What a run has come to: all that it was to apply is applied.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    /// How many of the files are applied.
+    pub(crate) applied: usize,
+    /// Those that this process has applied.
+    pub(crate) files: Vec<String>,
 }
 
 /// Applies what the ledger of `database` does not have of the job's files.
@@ -51,7 +62,7 @@ pub(crate) async fn migrate<M: Migratable>(
     cx: &Starting,
     database: &M,
     job: &Job<'_>,
-) -> Result<(), MigrateError> {
+) -> Result<Reached, MigrateError> {
     let brake = database.brake();
     let mut sessions = pin!(run_sessions(cx, database, &brake, job));
     tokio::select! {
@@ -78,7 +89,7 @@ async fn run_sessions<M: Migratable>(
     database: &M,
     brake: &M::Brake,
     job: &Job<'_>,
-) -> Result<(), MigrateError> {
+) -> Result<Reached, MigrateError> {
     let mut run = Run {
         cx,
         job,
@@ -87,9 +98,11 @@ async fn run_sessions<M: Migratable>(
         retry: LockRetry::new(cx, job.lock_retry_budget),
         wait: Wait::new(),
         notes: Vec::new(),
+        files: Vec::new(),
         rows: 0,
         tries: 0,
         crowded: false,
+        checked: false,
     };
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
     loop {
@@ -100,7 +113,10 @@ async fn run_sessions<M: Migratable>(
         let outcome = run.session::<M>(&mut session).await;
         session.close().await;
         let error = match outcome {
-            Ok(Next::End) => return Ok(()),
+            Ok(Next::End { applied }) => {
+                let files = run.files;
+                return Ok(Reached { applied, files });
+            }
             Ok(Next::Sleep) => {
                 run.wait.sleep(cx, &run.pulse).await;
                 continue;
@@ -119,8 +135,8 @@ async fn run_sessions<M: Migratable>(
 
 /// What comes after a session.
 enum Next {
-    /// All is done.
-    End,
+    /// All is done: so many are applied.
+    End { applied: usize },
     /// A pause without a connection: there are too few of them.
     Sleep,
 }
@@ -134,12 +150,16 @@ struct Run<'a> {
     wait: Wait,
     /// What has been told.
     notes: Vec<Note>,
+    /// What this process has applied.
+    files: Vec<String>,
     /// How many rows the ledger had.
     rows: usize,
     /// How often a file has been begun since the ledger last grew.
     tries: u32,
     /// Whether the server has had no room for a connection.
     crowded: bool,
+    /// Whether the files that are to be applied have been looked at.
+    checked: bool,
 }
 
 impl<'a> Run<'a> {
@@ -158,21 +178,23 @@ impl<'a> Run<'a> {
             let plan = self.plan(&ledger)?;
             let Some(&first) = plan.steps.first() else {
                 self.settle(session, &ledger).await;
-                tracing::info!(applied = plan.applied, "the schema is up to date");
-                return Ok(Next::End);
+                let applied = plan.applied;
+                tracing::info!(applied, "the schema is up to date");
+                return Ok(Next::End { applied });
             };
             if self.job.only_wait {
                 let holder = session.holder().await;
                 self.wait
-                    .for_the_missing(self.cx, &mut self.pulse, &plan, holder);
+                    .for_the_missing(self.cx, &mut self.pulse, &plan, holder.as_deref());
             } else {
+                self.check::<M>(&plan)?;
                 match session.try_lock(first).await {
                     Ok(Lock::Taken(ledger)) => {
                         let plan = self.plan(&ledger)?;
-                        if self.apply::<M>(session, &plan).await? {
+                        if self.apply::<M>(session, &plan).await? && !self.job.reads_back {
                             let applied = plan.applied + plan.steps.len();
                             tracing::info!(applied, "the schema is up to date");
-                            return Ok(Next::End);
+                            return Ok(Next::End { applied });
                         }
                         continue;
                     }
@@ -181,7 +203,8 @@ impl<'a> Run<'a> {
                             true => session.holder().await,
                             false => None,
                         };
-                        self.wait.for_another(&mut self.pulse, &plan, holder);
+                        self.wait
+                            .for_another(&mut self.pulse, &plan, holder.as_deref());
                     }
                     Ok(Lock::Busy(error)) => self.wait.for_a_writer(self.cx, unlockable(error)),
                     Ok(Lock::Yield) => self.wait.for_a_turn(first),
@@ -217,6 +240,25 @@ impl<'a> Run<'a> {
         Ok(plan)
     }
 
+    /// Refuses files that cannot be run, before anything runs. Those that are applied already are
+    /// past that: they can not be changed any more.
+    fn check<M: Migratable>(&mut self, plan: &Plan<'_>) -> Result<(), MigrateError> {
+        if self.checked {
+            return Ok(());
+        }
+        self.checked = true;
+        for file in &plan.steps {
+            let findings = check(file, M::DIALECT);
+            if let Some(refusal) = findings.refusals.into_iter().next() {
+                return Err(refusal.into());
+            }
+            for warning in findings.warnings {
+                tracing::warn!("{warning}");
+            }
+        }
+        Ok(())
+    }
+
     /// Applies files for as long as the lock is held. Returns whether all of them are applied.
     async fn apply<M: Migratable>(
         &mut self,
@@ -235,7 +277,8 @@ impl<'a> Run<'a> {
             let since = Instant::now();
             let done = plan.applied + plan.steps.len() - rest.len();
             self.activity.begin();
-            let count = if session.is_stepwise(file) || plan.mark(file).is_some() {
+            let stepwise = session.is_stepwise(file) || plan.mark(file).is_some();
+            let count = if stepwise && file.code().is_none() {
                 self.run_steps::<M>(session, plan, file, done).await?
             } else {
                 self.run_whole::<M>(session, rest, done).await?
@@ -245,6 +288,8 @@ impl<'a> Run<'a> {
             }
             self.tries = 0;
             tell(&rest[..count], since.elapsed());
+            self.files
+                .extend(rest[..count].iter().map(ToString::to_string));
             rest = &rest[count..];
         }
         if !rest.is_empty() {

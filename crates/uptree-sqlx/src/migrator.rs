@@ -7,9 +7,9 @@ use uptree_app::{BoxError, Child, Options, Result, Starting};
 use crate::{
     Backend, MigrateError, MigrateRole, MigrateSettings, Native, Repo, WrongDatabase,
     code::Code,
-    files::{File, Source},
+    files::{File, Loaded, Source, check::check_requires},
     ledger::{Ledger, Names},
-    migrate::{Job, migrate},
+    migrate::{Job, Reached, migrate},
     plan::plan,
     target::{Target, with_database},
 };
@@ -72,6 +72,7 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Migrator {
     target: Target,
+    app: Target,
     source: Source,
     /// Whether the source was set by `MIGRATIONS_DIR`.
     replaced: bool,
@@ -90,14 +91,18 @@ impl Migrator {
     /// The folder that `MIGRATIONS_DIR` names, if it is set, replaces `migrations`.
     pub fn new<Db: Backend>(repo: &Repo<Db>, migrations: sqlx::migrate::Migrator) -> Self {
         let settings = repo.migrate_settings().clone();
-        let ledger = settings.table.as_deref().unwrap_or(&migrations.table_name);
-        let names = Names::new(ledger, settings.schema.as_deref());
+        let table = settings
+            .table
+            .clone()
+            .map_or(migrations.table_name, Cow::from);
+        let names = Names::new(&table, settings.schema.as_deref());
         let (target, wrong) = match &settings.url {
             Some(url) => (url.target.clone(), repo.target().differs_from(&url.target)),
             None => (repo.target().clone(), None),
         };
         Self {
             target,
+            app: repo.target().clone(),
             source: match &settings.dir {
                 Some(folder) => Source::Folder(folder.clone()),
                 None => Source::embedded(&migrations.migrations),
@@ -160,7 +165,7 @@ impl Migrator {
         + Sync
         + 'static,
     ) -> Self {
-        if self.target.dialect() == Db::DIALECT {
+        if self.target.is::<Db>() {
             let code = Code::new::<Db>(Box::new(run));
             self.codes
                 .push(File::from_code(version, description.into(), code));
@@ -169,27 +174,60 @@ impl Migrator {
     }
 
     /// Applies no file after this version.
-    #[allow(dead_code, reason = "for the commands")]
     pub(crate) fn to(mut self, version: i64) -> Self {
         self.to = Some(version);
         self
     }
 
     /// All the migrations, in the order of their versions.
-    pub(crate) fn files(&self) -> Result<Vec<File>, MigrateError> {
-        let mut files = self.source.load()?.to_vec();
-        files.extend(self.codes.iter().cloned());
-        files.sort_by_key(File::version);
-        Ok(files)
+    pub(crate) fn load(&self) -> Result<Loaded, MigrateError> {
+        let mut loaded = self.source.load()?;
+        loaded.files.extend(self.codes.iter().cloned());
+        loaded.files.sort_by_key(File::version);
+        if let Some(error) = check_requires(&loaded.files).into_iter().next() {
+            return Err(error.into());
+        }
+        Ok(loaded)
     }
 
     fn check_files(&self) -> Result<(), MigrateError> {
-        let files = self.files()?;
+        let files = self.load()?.files;
         plan(&Ledger::default(), &files, None, &self.names.ledger).map(drop)
     }
 
-    async fn migrate(&self, cx: &Starting) -> Result<(), MigrateError> {
-        let files = self.files()?;
+    /// The database that is migrated, by the connection that migrates.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The database as the service itself connects to it.
+    pub(crate) fn app(&self) -> &Target {
+        &self.app
+    }
+
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    pub(crate) fn role(&self) -> MigrateRole {
+        self.settings.role
+    }
+
+    /// Applies what is missing, whatever the role; for `migrate up`.
+    pub(crate) async fn reach(&self, cx: &Starting) -> Result<Reached, MigrateError> {
+        self.migrate(cx, false, true).await
+    }
+
+    async fn migrate(
+        &self,
+        cx: &Starting,
+        only_wait: bool,
+        reads_back: bool,
+    ) -> Result<Reached, MigrateError> {
+        let Loaded { files, warnings } = self.load()?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
         if files.is_empty() {
             tracing::warn!("there are no migrations in {}", self.source);
         }
@@ -197,8 +235,9 @@ impl Migrator {
             files: &files,
             to: self.to,
             names: &self.names,
-            only_wait: self.settings.role == MigrateRole::Wait,
+            only_wait,
             lock_retry_budget: self.settings.lock_retry_budget,
+            reads_back,
         };
         with_database!(&self.target, |database| migrate(cx, database, &job).await)
     }
@@ -230,8 +269,9 @@ impl Child for Migrator {
             tracing::info!("MIGRATE=off: the schema is taken as it is");
             return cx.done();
         }
-        match self.migrate(&cx).await {
-            Ok(()) => cx.done(),
+        let only_wait = self.settings.role == MigrateRole::Wait;
+        match self.migrate(&cx, only_wait, false).await {
+            Ok(_) => cx.done(),
             Err(MigrateError::Cancelled) => Ok(()),
             Err(error) => Err(error.with_help()),
         }

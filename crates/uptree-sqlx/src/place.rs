@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::split::{Dialect, statements};
+use crate::split::{Dialect, is_sure, statements};
 
 /// A place in a file, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,10 @@ pub(crate) fn of_statement(
     completed: usize,
     near: Option<&str>,
 ) -> Option<Place> {
+    // Its count and the server's could disagree.
+    if !is_sure(sql, dialect) {
+        return None;
+    }
     let range = statements(sql, dialect).nth(completed)?;
     let statement = &sql[range.clone()];
     if let Some(near) = near.filter(|near| !near.is_empty())
@@ -53,9 +57,9 @@ pub(crate) fn of_statement(
     Some(Place { line, column: None })
 }
 
-/// The place of a byte.
+/// The place of this byte, counted from 0; of the end, if there is no such byte.
 pub(crate) fn of_offset(sql: &str, offset: usize) -> Place {
-    let before = &sql[..offset];
+    let before = &sql[..sql.floor_char_boundary(offset)];
     let line = before.matches('\n').count() + 1;
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);
     let column = before[start..].chars().count() + 1;

@@ -1,6 +1,9 @@
 //! What to do, given what the ledger says and the files that there are. Pure.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 use crate::{
     MigrateError,
@@ -100,7 +103,15 @@ pub(crate) fn plan<'a>(
         }
     }
     let rows = &ledger.rows;
-    if let Some(dirty) = rows.iter().find(|row| !row.success && row.mark.is_none()) {
+    let codes: HashSet<i64> = files
+        .iter()
+        .filter(|file| file.code().is_some())
+        .map(File::version)
+        .collect();
+    // Of what is written in Rust no part can be told from another.
+    let is_dirty =
+        |row: &&Row| !row.success && (row.mark.is_none() || codes.contains(&row.version));
+    if let Some(dirty) = rows.iter().find(is_dirty) {
         return Err(MigrateError::Dirty {
             version: dirty.version,
             description: dirty.description.clone(),

@@ -15,6 +15,7 @@ use sqlx::{
     raw_sql,
 };
 
+pub(crate) use self::sql::lock_key;
 use self::{brake::PgBrake, session::PgSession};
 use crate::{
     ConnectError, DatabaseUrl, UrlError, classify::is_unavailable, error::IS_IT_UP, ledger::Names,
@@ -70,11 +71,14 @@ impl PgServer {
     }
 
     /// Makes one attempt to connect.
-    async fn connect(&self, options: &PgConnectOptions) -> Result<PgConnection, ConnectError> {
+    pub(crate) async fn connect(
+        &self,
+        options: &PgConnectOptions,
+    ) -> Result<PgConnection, ConnectError> {
         options.connect().await.map_err(|error| self.refusal(error))
     }
 
-    fn refusal(&self, error: sqlx::Error) -> ConnectError {
+    pub(crate) fn refusal(&self, error: sqlx::Error) -> ConnectError {
         let what = format!("cannot connect to {self}");
         let passing = match &error {
             // Not an address at all.
@@ -131,7 +135,7 @@ impl PgServer {
         }
     }
 
-    fn database(&self) -> &str {
+    pub(crate) fn database(&self) -> &str {
         // As the server has it.
         let options = &self.options;
         options.get_database().unwrap_or(options.get_username())

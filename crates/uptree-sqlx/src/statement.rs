@@ -67,6 +67,14 @@ impl<'a> Statement<'a> {
         self.traits.needs_no_transaction
     }
 
+    /// `ALTER TYPE .. ADD VALUE`.
+    pub(crate) fn adds_enum_value(&self) -> bool {
+        match &self.kind {
+            Kind::Ddl(ddl) => ddl.object == Object::Type && self.traits.needs_no_transaction,
+            _ => false,
+        }
+    }
+
     /// Whether it may end the transaction that it is run in: on MySQL, where there is no other way
     /// for DDL, and where nobody knows what a routine does.
     pub(crate) fn commits_implicitly(&self) -> bool {

@@ -40,6 +40,7 @@ pub(crate) async fn run<S: Session>(
         session,
         file,
         statements: &statements,
+        digests: digests(&statements),
         mark: found.cloned().unwrap_or_default(),
         entry: if found.is_some() {
             Entry::There
@@ -82,23 +83,25 @@ pub(crate) async fn run<S: Session>(
     Ok(true)
 }
 
-/// What the statements of a file were: two files whose first statements have one digest begin
-/// alike.
-pub(crate) fn digest(statements: &[Statement<'_>]) -> String {
-    if statements.is_empty() {
-        return String::new();
+/// What the first statements of a file are, for each number of them: two files that have one of
+/// these in common begin alike. Of none of them it is empty.
+pub(crate) fn digests(statements: &[Statement<'_>]) -> Vec<String> {
+    let mut digests = vec![String::new()];
+    for statement in statements {
+        let before = digests.last().map(String::as_str).unwrap_or_default();
+        let sql = AssertSqlSafe(format!("{before}\n{}", statement.sql)).into_sql_str();
+        // sqlx's own checksum, which the ledger has of whole files.
+        let one = Migration::new(0, "".into(), MigrationType::Simple, sql, false);
+        digests.push(crate::ledger::hex(&one.checksum));
     }
-    let text: Vec<_> = statements.iter().map(|statement| statement.sql).collect();
-    let sql = AssertSqlSafe(text.join(";\n")).into_sql_str();
-    // sqlx's own checksum, which the ledger has of whole files.
-    let whole = Migration::new(0, "".into(), MigrationType::Simple, sql, false);
-    crate::ledger::hex(&whole.checksum)
+    digests
 }
 
 struct Walk<'a, S> {
     session: &'a mut S,
     file: &'a File,
     statements: &'a [Statement<'a>],
+    digests: Vec<String>,
     mark: Mark,
     entry: Entry,
     activity: &'a Activity,
@@ -119,8 +122,7 @@ impl<S: Session> Walk<'_, S> {
     /// A file may be mended where it failed, but not where it is done.
     fn check(&self) -> Result<(), MigrateError> {
         let done = self.mark.done;
-        let begins = self.statements.get(..done).map(digest);
-        if begins.as_ref() == Some(&self.mark.digest) {
+        if self.digests.get(done) == Some(&self.mark.digest) {
             return Ok(());
         }
         Err(MigrateError::ChangedSteps {
@@ -168,7 +170,7 @@ impl<S: Session> Walk<'_, S> {
     fn after(&self, done: usize) -> Mark {
         Mark {
             done,
-            digest: digest(&self.statements[..done]),
+            digest: self.digests[done].clone(),
             begun: false,
             before: None,
             finished: done == self.statements.len(),
@@ -222,3 +224,6 @@ impl<S: Session> Walk<'_, S> {
         failed(self.file, Failure::Ledger(error))
     }
 }
+
+#[cfg(test)]
+mod tests;

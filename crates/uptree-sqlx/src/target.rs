@@ -1,6 +1,6 @@
 //! The database that a URL names.
 
-use std::fmt;
+use std::{any::TypeId, fmt};
 
 #[cfg(feature = "postgres")]
 use crate::postgres::PgServer;
@@ -54,6 +54,27 @@ impl Target {
             wanted: self.dialect().name(),
             target: migrate.to_string(),
         })
+    }
+
+    /// Whether its connections are those of this type of database.
+    pub(crate) fn is<Db: 'static>(&self) -> bool {
+        let own = match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => TypeId::of::<sqlx::Postgres>(),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => TypeId::of::<sqlx::Sqlite>(),
+        };
+        own == TypeId::of::<Db>()
+    }
+
+    /// The user that logs in, if the database has users.
+    pub(crate) fn user(&self) -> Option<String> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(server) => Some(server.options().get_username().to_owned()),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => None,
+        }
     }
 
     /// Whose SQL it takes.

@@ -40,14 +40,14 @@ impl Wait {
         &mut self,
         pulse: &mut Pulse<'_>,
         plan: &Plan<'_>,
-        holder: Option<String>,
+        holder: Option<&str>,
     ) {
         let Some(first) = plan.steps.first() else {
             return;
         };
         pulse.beat(plan.applied, &format!("{first}, by another process"));
         if self.reminder.is_due() {
-            let holder = holder.as_deref().unwrap_or("another process");
+            let holder = holder.unwrap_or("another process");
             tracing::info!(file = %first, holder, "waiting: it is applied by another process");
         }
         self.moves_on(plan);
@@ -60,7 +60,7 @@ impl Wait {
         cx: &Starting,
         pulse: &mut Pulse<'_>,
         plan: &Plan<'_>,
-        holder: Option<String>,
+        holder: Option<&str>,
     ) {
         let Some(first) = plan.steps.first() else {
             return;
@@ -70,7 +70,7 @@ impl Wait {
             more: plan.steps.len() - 1,
         };
         if self.reminder.is_due() {
-            let holder = holder.as_deref().unwrap_or("nobody");
+            let holder = holder.unwrap_or("nobody");
             tracing::info!(holder, "{missing}; waiting for another to apply it");
         }
         if self.moves_on(plan) || holder.is_some() {

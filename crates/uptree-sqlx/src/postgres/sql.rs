@@ -239,7 +239,7 @@ pub(super) fn literal(text: impl AsRef<str>) -> String {
 }
 
 /// sqlx's key for the lock on a database.
-pub(super) fn lock_key(database: &str) -> i64 {
+pub(crate) fn lock_key(database: &str) -> i64 {
     0x3d32_ad9e * i64::from(crc32(database.as_bytes()))
 }
 
