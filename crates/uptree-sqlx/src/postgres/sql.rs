@@ -3,14 +3,16 @@
 use crate::ledger::{self, COLUMNS, Instance, Mark, Names, STEP_COLUMNS, Types, create, hex};
 use crate::{files::File, session::Entry};
 
-/// Whether the one who asks is to be told that a client is gone, each only where the server has the
-/// setting: within 10 s if it is cut off in silence, within a second if it has died.
+/// What has the server notice that its client is gone, each only where the server has the setting:
+/// within a second if it has died, and within 10 s if it is cut off in silence. With a
+/// `tcp_user_timeout` it is that, and not the count, which says when a connection is lost; it is
+/// noticed a second later.
 const KEEP: [(&str, &str); 5] = [
     ("client_connection_check_interval", "1000"),
-    ("tcp_keepalives_idle", "4"),
+    ("tcp_keepalives_idle", "3"),
     ("tcp_keepalives_interval", "1"),
     ("tcp_keepalives_count", "4"),
-    ("tcp_user_timeout", "8000"),
+    ("tcp_user_timeout", "7000"),
 ];
 
 /// What a role may have set for its own short statements.
@@ -196,14 +198,28 @@ impl Tables {
 /// The nanoseconds of the server's clock.
 const NANOSECONDS: &str = "(EXTRACT(EPOCH FROM pg_catalog.clock_timestamp()) * 1000000000)::bigint";
 
+/// What sqlx says when it connects. A pooler says it by `SET`, which a `RESET` undoes.
+const CONNECTED: [(&str, &str); 3] = [
+    ("client_encoding", "UTF8"),
+    ("DateStyle", "ISO, MDY"),
+    ("TimeZone", "UTC"),
+];
+
 /// Has the server look after its client and not hurry it: for the transaction, or for the session.
-/// It returns the process.
 ///
 /// `check` is false for a server whose system cannot look whether a client is there.
 pub(super) fn keep(for_transaction: bool, check: bool) -> String {
-    let settings = KEEP.iter().copied();
+    keep_but(for_transaction, check, "")
+}
+
+/// The same, but for what `said` has set already.
+pub(super) fn keep_but(for_transaction: bool, check: bool, said: &str) -> String {
+    let said = said.to_ascii_lowercase();
+    let named = |(name, value): &(&'static str, &'static str)| (*name, *value);
+    let settings = KEEP.iter().map(named);
     let settings = settings.filter(|(name, _)| check || !name.starts_with("client_"));
     let settings = settings.chain(UNLIMITED.map(|name| (name, "0")));
+    let settings = settings.filter(|(name, _)| !said.contains(name));
     let settings: Vec<_> = settings
         .map(|(name, value)| {
             format!(
@@ -212,8 +228,15 @@ pub(super) fn keep(for_transaction: bool, check: bool) -> String {
             )
         })
         .collect();
-    let settings = settings.join(",\n");
-    format!("SELECT pg_catalog.pg_backend_pid(),\n{settings}")
+    format!("SELECT {}", settings.join(",\n"))
+}
+
+/// Between two files of one transaction: what it is in one of its own.
+pub(super) fn between(check: bool) -> String {
+    let connected = CONNECTED.map(|(name, value)| {
+        format!("pg_catalog.set_config('{name}', '{value}', true)")
+    });
+    format!("{},\n{}", keep(true, check), connected.join(",\n"))
 }
 
 /// Takes the lock for the transaction; fails, with a division by zero, if another has it.

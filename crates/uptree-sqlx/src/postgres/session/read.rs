@@ -3,7 +3,7 @@
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, Row as _, postgres::PgRow, raw_sql};
 
-use super::{super::sql::lock_key, PgSession, code_of};
+use super::{super::sql::lock_key, PgSession, code_of, soon};
 use crate::ledger::{self, Instance, Ledger, Mark, Row};
 
 impl PgSession {
@@ -45,14 +45,16 @@ impl PgSession {
     /// Keeps what came before an error.
     async fn fetch_all(&mut self, sql: String, rows: &mut Vec<PgRow>) -> Result<(), sqlx::Error> {
         let mut results = raw_sql(AssertSqlSafe(sql)).fetch(&mut self.connection);
-        while let Some(row) = results.try_next().await? {
-            rows.push(row);
-        }
-        Ok(())
+        let all = async {
+            while let Some(row) = results.try_next().await? {
+                rows.push(row);
+            }
+            Ok(())
+        };
+        soon(all).await
     }
 
     fn orient(&mut self, row: &PgRow) -> Result<(), sqlx::Error> {
-        self.engaged.set(row.try_get(0)?);
         let database: String = row.try_get(1)?;
         self.key = lock_key(&database);
         if let Some(schema) = row.try_get::<Option<String>, _>(2)? {

@@ -68,7 +68,7 @@ impl PgSession {
             message.statement(file, statement);
             let answer = self.send(&message, activity).await;
             if let Err(error) = answer.outcome {
-                return Err(self.failed(&message, answer.completed, error).await);
+                return Err(self.failed(&message, answer.completed, error, activity).await);
             }
             return self
                 .write_mark(file, mark, entry)
@@ -93,7 +93,7 @@ impl PgSession {
                 self.there = ledger::Tables::All;
                 Ok(())
             }
-            Err(error) => Err(self.failed(&message, answer.completed, error).await),
+            Err(error) => Err(self.failed(&message, answer.completed, error, activity).await),
         }
     }
 }
