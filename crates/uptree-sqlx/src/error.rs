@@ -410,7 +410,7 @@ impl MigrateError {
 pub(crate) fn failed(file: &File, failure: Failure) -> MigrateError {
     let file = file.to_string();
     match failure {
-        Failure::File(place, error) => MigrateError::Failed {
+        Failure::File(place, error) | Failure::Alone(place, error) => MigrateError::Failed {
             file,
             place,
             source: error.into(),

@@ -58,7 +58,9 @@ impl<'a> LockRetry<'a> {
         blockers: Vec<String>,
     ) -> Result<(), MigrateError> {
         let since = *self.since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= self.budget {
+        // Who was in the way is not known after the first attempt, and should be said at the end.
+        let nobody_seen = blockers.is_empty() && self.attempts == 1;
+        if since.elapsed() >= self.budget && !nobody_seen {
             return Err(MigrateError::Locked {
                 file: file.to_string(),
                 place,

@@ -212,7 +212,7 @@ impl Migratable for PgServer {
             .statement_cache_capacity(0);
         let connection = self.connect(&options).await?;
         let badge = brake.session();
-        let observer = Observer::new(options, Arc::clone(&badge));
-        Ok(PgSession::new(connection, observer, names, badge))
+        let observer = Observer::new(options.clone(), Arc::clone(&badge));
+        Ok(PgSession::new(connection, options, observer, names, badge))
     }
 }

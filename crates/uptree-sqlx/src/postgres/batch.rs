@@ -19,7 +19,9 @@ const SIZE: usize = 16 << 20;
 /// Cursors and temporary tables: the next file may have its own. What another server does is done.
 fn ends(word: &str) -> bool {
     matches!(word, "temp" | "temporary")
-        || ["pg_temp", "dblink"].iter().any(|start| word.starts_with(start))
+        || ["pg_temp", "dblink"]
+            .iter()
+            .any(|start| word.starts_with(start))
         || word.ends_with("cursor")
 }
 
@@ -39,8 +41,10 @@ fn is_common(word: &str) -> bool {
         "statement_timestamp",
         "txid",
     ];
-    matches!(word, "now" | "today" | "tomorrow" | "yesterday" | "xmin" | "age")
-        || word.contains("xact")
+    matches!(
+        word,
+        "now" | "today" | "tomorrow" | "yesterday" | "xmin" | "age"
+    ) || word.contains("xact")
         || STARTS.iter().any(|start| word.starts_with(start))
 }
 
@@ -124,7 +128,10 @@ mod tests {
 
     #[test]
     fn plain_files_go_together() {
-        check(&[PLAIN, "INSERT INTO a VALUES (1)", "UPDATE a SET id = 2"], (3, true));
+        check(
+            &[PLAIN, "INSERT INTO a VALUES (1)", "UPDATE a SET id = 2"],
+            (3, true),
+        );
         check(&[PLAIN, "", "-- nothing"], (3, true));
     }
 
@@ -172,7 +179,10 @@ mod tests {
         // A column that is added to the rows that there are.
         let column = "ALTER TABLE b ADD COLUMN c timestamptz DEFAULT now()";
         check(&[table, insert, column], (2, true));
-        check(&[table, insert, "CREATE TABLE c AS SELECT now()"], (2, true));
+        check(
+            &[table, insert, "CREATE TABLE c AS SELECT now()"],
+            (2, true),
+        );
     }
 
     #[test]

@@ -168,7 +168,10 @@ impl<'a> Message<'a> {
 
     /// The next statement that is not ours.
     pub(super) fn next_of_a_file(&self, completed: usize) -> Option<Unit<'a>> {
-        let next = |at| self.unit(at).filter(|unit| matches!(unit, Unit::File { .. }));
+        let next = |at| {
+            self.unit(at)
+                .filter(|unit| matches!(unit, Unit::File { .. }))
+        };
         let ours = |at: &usize| matches!(self.unit(*at), Some(Unit::Own(_)));
         let at = (completed..).take_while(ours).count() + completed;
         next(at)
@@ -192,7 +195,10 @@ impl<'a> Message<'a> {
         let sql = file.sql();
         let statements = statement::parse(sql, Dialect::Postgres);
         let settings = statements.iter().take_while(|next| is_setting(next));
-        let last = settings.enumerate().filter(|(_, next)| is_set_transaction(next)).last();
+        let last = settings
+            .enumerate()
+            .filter(|(_, next)| is_set_transaction(next))
+            .last();
         let Some((last, _)) = last.filter(|_| is_sure(sql, Dialect::Postgres)) else {
             return (0, "");
         };
@@ -218,7 +224,9 @@ impl<'a> Message<'a> {
         let first = limits.clone().next().flatten();
         let sure = is_sure(sql, Dialect::Postgres);
         let told = cut == Cut::ByStatement && (2..=TOLD).contains(&total);
-        let one_pace = limits.clone().all(|limit| limit.is_none() || limit == first);
+        let one_pace = limits
+            .clone()
+            .all(|limit| limit.is_none() || limit == first);
         if sent == 0 && (!sure || cut == Cut::Whole || (one_pace && !told)) {
             self.limit(timeouts, first.unwrap_or(Pace::Ordinary));
             if !sure {

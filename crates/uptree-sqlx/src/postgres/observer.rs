@@ -264,17 +264,14 @@ mod tests {
     fn an_autovacuum_beside_another_is_not_waited_for() {
         let mut observer = observer();
         let activity = Activity::default();
-        let other = Blocker {
-            autovacuum: false,
-            ..Blocker::autovacuum(8)
-        };
+        let mut other = Blocker::autovacuum(8);
+        other.autovacuum = false;
+        let mut strict = Blocker::autovacuum(7);
+        strict.query = Some("autovacuum: VACUUM public.t (to prevent wraparound)".into());
         for blockers in [
             vec![Blocker::autovacuum(7), other.clone()],
             vec![other],
-            vec![Blocker {
-                query: Some("autovacuum: VACUUM public.t (to prevent wraparound)".into()),
-                ..Blocker::autovacuum(7)
-            }],
+            vec![strict],
             vec![],
         ] {
             observer.blockers = blockers;

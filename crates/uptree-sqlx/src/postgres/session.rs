@@ -1,6 +1,8 @@
 //! Migrating Postgres: what is sent, and what its answers mean.
 
 mod apply;
+mod lock;
+mod look;
 mod read;
 mod steps;
 
@@ -8,9 +10,9 @@ use std::{future::Future, io, sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt;
 use sqlx::{
-    AssertSqlSafe, Connection, Either, Row as _,
+    AssertSqlSafe, Connection, Either,
     error::DatabaseError,
-    postgres::{PgConnection, PgRow},
+    postgres::{PgConnectOptions, PgConnection, PgRow},
     raw_sql,
 };
 use tokio::time::timeout;
@@ -40,24 +42,41 @@ const ANSWER: Duration = Duration::from_secs(15);
 
 /// A connection that migrates.
 ///
-/// The lock is sqlx's own advisory lock. A file in a transaction takes it for the transaction, in
-/// the message that it is sent in, so that it cannot leak, also through a pooler. A file outside a
-/// transaction takes it for the session. It is always tried for and never waited for: neither its
-/// holder nor those who wait have a transaction open, so that `CREATE INDEX CONCURRENTLY`, which
-/// waits for all transactions, waits for none of them.
+/// A file in a transaction takes the [locks](lock) for the transaction, in the message that it is
+/// sent in, so that they cannot leak, also through a pooler. A file outside a transaction takes them
+/// for the session. They are always tried for and never waited for: neither their holder nor those
+/// who wait have a transaction open, so that `CREATE INDEX CONCURRENTLY`, which waits for all
+/// transactions, waits for none of them.
 ///
 /// All goes by the simple protocol: there are no prepared statements to be in a pooler's way.
 pub(crate) struct PgSession {
     connection: PgConnection,
+    /// How the connection was made.
+    options: PgConnectOptions,
     badge: Arc<Badge>,
     observer: Observer,
     tables: Tables,
     there: ledger::Tables,
-    /// Whether nothing has ever been applied, and all goes into one message.
+    /// Whether there is no table yet but those of the ledger.
+    is_empty: bool,
+    /// Whether many files may go into one message, since there is nothing yet.
     batches: bool,
     /// The lock's key, once the database's name is known.
     key: i64,
     locked: Locked,
+    /// The migrations that have been begun, and are not finished.
+    begun: Vec<i64>,
+    /// The server's process; 0 until it is known.
+    pid: i32,
+    /// Whether the process has been another than before.
+    moved: bool,
+    /// Whether a pooler lends the server's session for a transaction, once that is known.
+    pooled: Option<bool>,
+    /// The statement of a stepwise file, by its place, that the server does not take in a
+    /// transaction.
+    alone: Option<usize>,
+    /// Where a stepwise file begins to say itself how long it waits for locks.
+    limits_itself_at: Option<usize>,
     /// Whether the server's system can look whether a client is there.
     checks_clients: bool,
 }
@@ -65,10 +84,12 @@ pub(crate) struct PgSession {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Locked {
     No,
-    /// It was free a moment ago: each message takes it for itself.
+    /// Both were free a moment ago: each message takes them for itself.
     Free,
-    /// This session has it.
+    /// This session has both.
     Session,
+    /// This session has the one of this crate. The ledger says that a migration is under way.
+    Own,
 }
 
 /// What became of a message.
@@ -80,23 +101,33 @@ struct Answer {
 impl PgSession {
     pub(super) fn new(
         connection: PgConnection,
+        options: PgConnectOptions,
         observer: Observer,
         names: &Names,
         badge: Arc<Badge>,
     ) -> Self {
         Self {
             connection,
+            options,
             badge,
             observer,
             tables: Tables::new(names),
             there: ledger::Tables::None,
+            is_empty: false,
             batches: false,
             key: 0,
             locked: Locked::No,
+            begun: Vec::new(),
+            pid: 0,
+            moved: false,
+            pooled: None,
+            alone: None,
+            limits_itself_at: None,
             checks_clients: true,
         }
     }
 
+    /// Executes what takes the server no time.
     async fn execute(&mut self, sql: impl Into<String>) -> Result<(), sqlx::Error> {
         let sql = AssertSqlSafe(sql.into());
         let answer = raw_sql(sql).execute(&mut self.connection);
@@ -105,6 +136,13 @@ impl PgSession {
 
     async fn fetch_one(&mut self, sql: String) -> Result<PgRow, sqlx::Error> {
         soon(raw_sql(AssertSqlSafe(sql)).fetch_one(&mut self.connection)).await
+    }
+
+    /// Executes what may take its time.
+    async fn work_on(&mut self, sql: &str) -> Result<(), sqlx::Error> {
+        let mut message = Message::new();
+        message.own(Own::Frame, sql);
+        self.send(&message, &Activity::default()).await.outcome
     }
 
     /// Sends a message, and says how far it came.
@@ -178,40 +216,19 @@ impl Session for PgSession {
     }
 
     async fn try_lock(&mut self, next: &File) -> Result<Lock, sqlx::Error> {
-        let for_session = !next.in_transaction();
-        let function = match for_session {
-            true => "pg_try_advisory_lock",
-            false => "pg_try_advisory_xact_lock",
-        };
-        let sql = format!("SELECT pg_catalog.{function}({})", self.key);
-        let mut rows = self.read(Some(&sql), None).await?;
-        if !rows.remove(0).try_get(0)? {
-            return Ok(Lock::Elsewhere);
-        }
-        self.locked = match for_session {
-            true => Locked::Session,
-            false => Locked::Free,
-        };
-        let ledger = self.ledger(&rows)?;
-        self.batches = ledger.rows.is_empty();
-        Ok(Lock::Taken(ledger))
+        self.try_both_locks(next).await
     }
 
     fn is_locked_for(&self, next: &File) -> bool {
         match self.locked {
             Locked::No => false,
-            Locked::Free => next.in_transaction(),
+            Locked::Free | Locked::Own => !self.locks_for_session(next),
             Locked::Session => true,
         }
     }
 
     async fn unlock(&mut self) {
-        if self.locked == Locked::Session {
-            let sql = format!("SELECT pg_catalog.pg_advisory_unlock({})", self.key);
-            // If it fails the connection is lost, and the lock with it.
-            let _ = self.execute(sql).await;
-        }
-        self.locked = Locked::No;
+        self.unlock_all().await;
     }
 
     async fn settle(&mut self) -> Result<(), sqlx::Error> {
@@ -225,10 +242,13 @@ impl Session for PgSession {
         match answer.outcome {
             Err(error) => match self
                 .failed(&message, answer.completed, error, &activity)
-                .await {
+                .await
+            {
                 // Whoever has the lock may well create them; if not, the next boot does.
                 Failure::Elsewhere => Ok(()),
-                Failure::File(_, error) | Failure::Ledger(error) => Err(error),
+                Failure::File(_, error) | Failure::Alone(_, error) | Failure::Ledger(error) => {
+                    Err(error)
+                }
                 Failure::Locked { error, .. } => Err(error),
                 Failure::Code(_) => Ok(()),
             },
@@ -247,8 +267,21 @@ impl Session for PgSession {
         self.apply_some(files, activity).await
     }
 
+    async fn may_begin(&mut self, entry: Entry) -> Result<bool, sqlx::Error> {
+        self.is_our_turn(entry).await
+    }
+
+    async fn resume(
+        &mut self,
+        file: &File,
+        statements: &[Statement<'_>],
+        done: usize,
+    ) -> Result<(), Failure> {
+        self.begin_steps(file, statements, done).await
+    }
+
     fn is_atomic(&self, statement: &Statement<'_>) -> bool {
-        !statement.needs_no_transaction()
+        self.is_whole(statement)
     }
 
     async fn picture(&mut self, statement: &Statement<'_>) -> Result<String, sqlx::Error> {
@@ -279,22 +312,11 @@ impl Session for PgSession {
     }
 
     async fn reset(&mut self) -> Result<(), sqlx::Error> {
-        self.execute(sql::RESET[1..].join("; ")).await
+        self.end_steps().await
     }
 
     async fn holder(&mut self) -> Option<String> {
-        let key = self.key;
-        let sql = format!(
-            "SELECT format('process %s (%s%s)', pid, coalesce(nullif(application_name, ''), 'unnamed'),
-                           coalesce(' from ' || host(client_addr), ''))
-             FROM pg_catalog.pg_locks JOIN pg_catalog.pg_stat_activity USING (pid)
-             WHERE locktype = 'advisory' AND granted AND objsubid = 1
-               AND (classid::bigint << 32) | objid::bigint = {key}
-               AND database = (SELECT oid FROM pg_catalog.pg_database
-                               WHERE datname = pg_catalog.current_database())
-             LIMIT 1"
-        );
-        self.fetch_one(sql).await.ok()?.try_get(0).ok()
+        self.lock_holder().await
     }
 
     fn may_pass(error: &sqlx::Error) -> bool {

@@ -55,14 +55,18 @@ impl Tables {
     }
 
     /// Who this session is, and which of the tables there are: pid, database, the ledger's schema or
-    /// the one that it would be made in, whether each of the three exists, and how old the server's
-    /// session is, in milliseconds.
+    /// the one that it would be made in, whether it exists, whether both others do, and whether there
+    /// is no other table or view, but those of extensions.
     pub(super) fn orientation(&self) -> String {
         let [ledger, steps, instances] = [&self.ledger, &self.steps, &self.instances].map(literal);
         let own = match &self.names.schema {
             Some(schema) => literal(schema),
             None => "pg_catalog.current_schema()".to_owned(),
         };
+        let names = &self.names;
+        let plain = [&names.ledger, &names.steps, &names.instances].map(literal);
+        let plain = plain.join(", ");
+        // The numbers before are those of what every database has.
         format!(
             "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_database()::text,
                     pg_catalog.quote_ident(coalesce(
@@ -71,7 +75,14 @@ impl Tables {
                          WHERE c.oid = pg_catalog.to_regclass({ledger})), {own})),
                     pg_catalog.to_regclass({ledger}) IS NOT NULL,
                     pg_catalog.to_regclass({steps}) IS NOT NULL
-                        AND pg_catalog.to_regclass({instances}) IS NOT NULL"
+                        AND pg_catalog.to_regclass({instances}) IS NOT NULL,
+                    NOT EXISTS (
+                        SELECT FROM pg_catalog.pg_class AS c
+                        WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+                          AND c.relname NOT IN ({plain}) AND NOT EXISTS (
+                            SELECT FROM pg_catalog.pg_depend AS d
+                            WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                              AND d.objid = c.oid AND d.deptype = 'e'))"
         )
     }
 
@@ -130,8 +141,9 @@ impl Tables {
         let checksum = hex(file.checksum());
         let table = &self.ledger;
         format!(
-            "INSERT INTO {table} (version, description, success, checksum, execution_time)
-             VALUES ({version}, {description}, {success}, \
+            "INSERT INTO {table}
+                 (version, description, installed_on, success, checksum, execution_time)
+             VALUES ({version}, {description}, pg_catalog.clock_timestamp(), {success}, \
                      pg_catalog.decode('{checksum}', 'hex'), {execution_time})"
         )
     }
@@ -233,16 +245,67 @@ pub(super) fn keep_but(for_transaction: bool, check: bool, said: &str) -> String
 
 /// Between two files of one transaction: what it is in one of its own.
 pub(super) fn between(check: bool) -> String {
-    let connected = CONNECTED.map(|(name, value)| {
-        format!("pg_catalog.set_config('{name}', '{value}', true)")
-    });
+    let connected =
+        CONNECTED.map(|(name, value)| format!("pg_catalog.set_config('{name}', '{value}', true)"));
     format!("{},\n{}", keep(true, check), connected.join(",\n"))
 }
 
-/// Takes the lock for the transaction; fails, with a division by zero, if another has it.
+/// Takes the locks for the transaction; fails, with a division by zero, if another has one of them.
 pub(super) fn lock(key: i64) -> String {
-    format!("SELECT 1 / pg_catalog.pg_try_advisory_xact_lock({key})::int")
+    format!("SELECT 1 / ({})::int", lock_transaction(key))
 }
+
+/// The key of the lock that is between programs of this crate alone, given sqlx's.
+fn own_key(key: i64) -> i64 {
+    key ^ i64::from_be_bytes(*b"\0\0uptree")
+}
+
+/// Takes both locks for the transaction, and says whether it has them.
+pub(super) fn lock_transaction(key: i64) -> String {
+    let own = own_key(key);
+    format!(
+        "CASE WHEN pg_catalog.pg_try_advisory_xact_lock({own})
+              THEN pg_catalog.pg_try_advisory_xact_lock({key}) ELSE false END"
+    )
+}
+
+/// Takes both locks for the session, or neither, and says which.
+pub(super) fn lock_session(key: i64) -> String {
+    let (own, sqlx) = (own_key(key), lock_sqlx(key));
+    format!(
+        "CASE WHEN NOT pg_catalog.pg_try_advisory_lock({own}) THEN false
+              WHEN {sqlx} THEN true
+              ELSE NOT pg_catalog.pg_advisory_unlock({own}) END"
+    )
+}
+
+/// Takes sqlx's lock for the session, and says whether it has it.
+pub(super) fn lock_sqlx(key: i64) -> String {
+    format!("pg_catalog.pg_try_advisory_lock({key})")
+}
+
+/// Gives up sqlx's lock.
+pub(super) fn unlock_sqlx(key: i64) -> String {
+    format!("SELECT pg_catalog.pg_advisory_unlock({key})")
+}
+
+/// Whether a row of `pg_locks` is about one of the locks.
+pub(super) fn is_ours(key: i64) -> String {
+    let own = own_key(key);
+    format!(
+        "locktype = 'advisory' AND objsubid = 1
+         AND (classid::bigint << 32) | objid::bigint IN ({key}, {own})
+         AND database = (SELECT oid FROM pg_catalog.pg_database
+                         WHERE datname = pg_catalog.current_database())"
+    )
+}
+
+/// A file may have another role than its connection's; the ledger is written as the latter. It
+/// lasts until the transaction ends.
+pub(super) const AS_OURSELVES: [&str; 2] = [
+    "SET LOCAL SESSION AUTHORIZATION DEFAULT",
+    "SET LOCAL role = DEFAULT",
+];
 
 /// What a file has set ends with it, and so do its constraints.
 pub(super) const RESET: [&str; 4] = [

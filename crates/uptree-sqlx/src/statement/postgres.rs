@@ -272,7 +272,10 @@ fn alter_table(cursor: &mut Cursor<'_>, mut ddl: Ddl) -> (Kind, Traits) {
         let patient = Patient {
             task,
             name: ddl.names.pop(),
-            table: None,
+            table: match task {
+                Task::Detach => ddl.actions.pop().and_then(|action| action.name),
+                _ => None,
+            },
             conditional: ddl.conditional,
             unique: false,
         };

@@ -245,14 +245,34 @@ mod tests {
         let query = "SELECT\n  'secret'";
         for (row, without, with) in [
             (
-                ["7", "false", "alice", "psql", "idle in transaction", since, query],
+                [
+                    "7",
+                    "false",
+                    "alice",
+                    "psql",
+                    "idle in transaction",
+                    since,
+                    query,
+                ],
                 "process 7 (user alice, psql, idle in transaction since 2026-11-23 07:00:01 UTC)",
                 ": SELECT 'secret'",
             ),
-            (["7", "false", "alice", "", "", "", ""], "process 7 (user alice)", ""),
-            (["8", "true", "", "", "", "", ""], "process 8 (autovacuum)", ""),
+            (
+                ["7", "false", "alice", "", "", "", ""],
+                "process 7 (user alice)",
+                "",
+            ),
+            (
+                ["8", "true", "", "", "", "", ""],
+                "process 8 (autovacuum)",
+                "",
+            ),
             (["9", "false", "", "", "", "", ""], "process 9", ""),
-            (["0", "false", "", "", "", "", ""], "a prepared transaction", ""),
+            (
+                ["0", "false", "", "", "", "", ""],
+                "a prepared transaction",
+                "",
+            ),
         ] {
             let look = look(&[("blocker", row)]);
             assert_eq!(look.blockers[0].words(false), without);

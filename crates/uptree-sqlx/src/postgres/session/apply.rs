@@ -10,9 +10,9 @@ use super::{
         message::{Cut, Message, Own, Timeouts, Unit},
         sql,
     },
-    Locked, PgSession, code_of,
+    Locked, PgSession, code_of, stopping,
 };
-use crate::{activity::Activity, files::File, ledger, session::Failure};
+use crate::{activity::Activity, files::File, ledger, session::Failure, statement::Pace};
 
 /// How long a statement waits for a lock at which others queue up behind it.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -32,7 +32,10 @@ impl PgSession {
             let (count, again) = batch(files);
             self.batches = again;
             if count > 1 {
-                match self.apply_whole(&files[..count], activity, Cut::ByPace).await {
+                match self
+                    .apply_whole(&files[..count], activity, Cut::ByPace)
+                    .await
+                {
                     Ok(()) => return Ok(count),
                     Err(Failure::Elsewhere) => return Err(Failure::Elsewhere),
                     // Whatever the server has against it, it is not because of the many.
@@ -167,11 +170,11 @@ impl PgSession {
         }
         match (message.unit(completed), code.as_deref()) {
             (Some(Unit::Own(Own::Lock)), Some("22012")) => {
-                self.locked = Locked::No;
+                self.lose_turn();
                 Failure::Elsewhere
             }
             (Some(Unit::Own(Own::Entry)), Some("23505")) => {
-                self.locked = Locked::No;
+                self.lose_turn();
                 Failure::Elsewhere
             }
             (Some(Unit::Own(Own::Keep)), Some("22023")) if self.checks_clients => {
@@ -183,11 +186,14 @@ impl PgSession {
             (_, Some("55P03")) => {
                 let (_, place) = message.place(completed, None);
                 let blockers = self.observer.give_up(activity);
-                self.stay_first().await;
-                Failure::Locked {
-                    place,
-                    error,
-                    blockers,
+                match self.stay_first().await {
+                    Ok(false) => Failure::Elsewhere,
+                    // What else is wrong with the connection, the next attempt says.
+                    Ok(true) | Err(_) => Failure::Locked {
+                        place,
+                        error,
+                        blockers,
+                    },
                 }
             }
             (Some(Unit::Own(Own::Lock | Own::Entry | Own::Done | Own::Ledger)), _) => {
@@ -200,6 +206,13 @@ impl PgSession {
         }
     }
 
+    /// Another is faster. What this session has locked for longer it still has.
+    fn lose_turn(&mut self) {
+        if self.locked == Locked::Free {
+            self.locked = Locked::No;
+        }
+    }
+
     /// Runs a migration that is written in Rust, in its transaction.
     async fn apply_code(&mut self, file: &File, activity: &Activity) -> Result<(), Failure> {
         let mut message = self.begin(true);
@@ -209,17 +222,18 @@ impl PgSession {
             }
         }
         message.own(Own::Entry, &self.tables.enter(file));
+        // It may write data and change tables: what it does is not known.
+        message.limit(&self.timeouts(), Pace::Ordinary);
         let answer = self.send(&message, activity).await;
         if let Err(error) = answer.outcome {
-            return Err(self.failed(&message, answer.completed, error, activity).await);
+            return Err(self
+                .failed(&message, answer.completed, error, activity)
+                .await);
         }
-        let ran = match file.code().and_then(|code| code.of::<sqlx::Postgres>()) {
-            Some(code) => code(&mut self.connection).await,
-            None => Err("it is written for another database".into()),
-        };
-        if let Err(error) = ran {
+        let ran = self.run_code(file, activity).await;
+        if let Err(failure) = ran {
             let _ = self.execute("ROLLBACK").await;
-            return Err(Failure::Code(error));
+            return Err(failure);
         }
         let mut message = Message::new();
         self.finish(&mut message, file);
@@ -230,7 +244,29 @@ impl PgSession {
                 self.there = ledger::Tables::All;
                 Ok(())
             }
-            Err(error) => Err(self.failed(&message, answer.completed, error, activity).await),
+            Err(error) => Err(self
+                .failed(&message, answer.completed, error, activity)
+                .await),
+        }
+    }
+}
+
+impl PgSession {
+    /// The part of a migration in Rust that is the program's.
+    async fn run_code(&mut self, file: &File, activity: &Activity) -> Result<(), Failure> {
+        if self.badge.is_stopping() {
+            return Err(Failure::File(None, stopping()));
+        }
+        let code = file.code().and_then(|code| code.of::<sqlx::Postgres>());
+        let Some(code) = code else {
+            return Err(Failure::Code("it is written for another database".into()));
+        };
+        // Whoever has to stop it finds the process, whatever it is just doing.
+        let _work = self.badge.work();
+        tokio::select! {
+            biased;
+            ran = code(&mut self.connection) => ran.map_err(Failure::Code),
+            lost = self.observer.watch(activity) => Err(Failure::File(None, lost)),
         }
     }
 }

@@ -43,7 +43,11 @@ impl PgSession {
     }
 
     /// Keeps what came before an error.
-    async fn fetch_all(&mut self, sql: String, rows: &mut Vec<PgRow>) -> Result<(), sqlx::Error> {
+    pub(super) async fn fetch_all(
+        &mut self,
+        sql: String,
+        rows: &mut Vec<PgRow>,
+    ) -> Result<(), sqlx::Error> {
         let mut results = raw_sql(AssertSqlSafe(sql)).fetch(&mut self.connection);
         let all = async {
             while let Some(row) = results.try_next().await? {
@@ -55,6 +59,9 @@ impl PgSession {
     }
 
     fn orient(&mut self, row: &PgRow) -> Result<(), sqlx::Error> {
+        let pid = row.try_get(0)?;
+        self.moved |= self.pid != 0 && self.pid != pid;
+        self.pid = pid;
         let database: String = row.try_get(1)?;
         self.key = lock_key(&database);
         if let Some(schema) = row.try_get::<Option<String>, _>(2)? {
@@ -65,14 +72,18 @@ impl PgSession {
             (true, false) => ledger::Tables::Sqlx,
             (true, true) => ledger::Tables::All,
         };
+        self.is_empty = row.try_get(5)?;
         Ok(())
     }
 
-    pub(super) fn ledger(&self, rows: &[PgRow]) -> Result<Ledger, sqlx::Error> {
+    pub(super) fn ledger(&mut self, rows: &[PgRow]) -> Result<Ledger, sqlx::Error> {
         let with_steps = self.there == ledger::Tables::All;
         let rows = rows.iter().map(|found| row(found, with_steps));
+        let rows = rows.collect::<Result<Vec<_>, _>>()?;
+        let begun = rows.iter().filter(|row| !row.success);
+        self.begun = begun.map(|row| row.version).collect();
         Ok(Ledger {
-            rows: rows.collect::<Result<_, _>>()?,
+            rows,
             tables: self.there,
         })
     }
