@@ -16,6 +16,9 @@ use crate::{
 /// The first pause between two attempts, and the longest: half of it to the whole.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
+/// After how many attempts at least it is given up if nobody was seen to hold the lock.
+const UNSEEN: u32 = 3;
+
 /// The attempts of one statement, or of one file in a transaction.
 pub(crate) struct LockRetry<'a> {
     cx: &'a Starting,
@@ -59,7 +62,7 @@ impl<'a> LockRetry<'a> {
     ) -> Result<(), MigrateError> {
         let since = *self.since.get_or_insert_with(Instant::now);
         // Who was in the way is not known after the first attempt, and should be said at the end.
-        let nobody_seen = blockers.is_empty() && self.attempts == 1;
+        let nobody_seen = blockers.is_empty() && self.attempts <= UNSEEN;
         if since.elapsed() >= self.budget && !nobody_seen {
             return Err(MigrateError::Locked {
                 file: file.to_string(),

@@ -90,7 +90,13 @@ impl Observer {
     }
 
     /// A statement has not got its lock. Returns who had it, in words, if that was seen.
-    pub(super) fn give_up(&mut self, activity: &Activity) -> Vec<String> {
+    pub(super) async fn give_up(&mut self, activity: &Activity) -> Vec<String> {
+        // The next attempt may be shorter than it takes to connect.
+        let _ = timeout(LOOK, self.connect()).await;
+        self.note(activity)
+    }
+
+    fn note(&mut self, activity: &Activity) -> Vec<String> {
         self.closely = true;
         self.autovacuum = match (&self.autovacuum, self.only_autovacuum()) {
             (Autovacuum::WaitingFor(last) | Autovacuum::Tried(last), Some(pid)) if *last == pid => {
@@ -179,13 +185,18 @@ impl Observer {
         }
     }
 
-    async fn look(&mut self) -> Result<Look, sqlx::Error> {
-        let connection = match &mut self.connection {
+    async fn connect(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
+        Ok(match &mut self.connection {
             Some(connection) => connection,
             none => none.insert(self.options.connect().await?),
-        };
+        })
+    }
+
+    async fn look(&mut self) -> Result<Look, sqlx::Error> {
+        let is_worn = self.badge.is_worn();
+        let connection = self.connect().await?;
         let version = connection.server_version_num().unwrap_or_default();
-        let sql = look::sql(&self.badge.is_worn(), version);
+        let sql = look::sql(&is_worn, version);
         let rows: Vec<PgRow> = raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await?;
         look::read(&rows)
     }
@@ -243,17 +254,17 @@ mod tests {
         let mut observer = observer();
         let activity = Activity::default();
         observer.blockers = vec![Blocker::autovacuum(7)];
-        observer.give_up(&activity);
+        observer.note(&activity);
         assert_eq!(observer.patience(USUAL), LONG);
         assert_eq!(observer.patience(USUAL), USUAL);
         // It is still there.
         for _ in 0..3 {
-            observer.give_up(&activity);
+            observer.note(&activity);
             assert_eq!(observer.patience(USUAL), USUAL);
         }
         // Another one.
         observer.blockers = vec![Blocker::autovacuum(8)];
-        observer.give_up(&activity);
+        observer.note(&activity);
         assert_eq!(observer.patience(USUAL), LONG);
         // It has given way.
         observer.relax();
@@ -275,7 +286,7 @@ mod tests {
             vec![],
         ] {
             observer.blockers = blockers;
-            observer.give_up(&activity);
+            observer.note(&activity);
             assert_eq!(observer.patience(USUAL), USUAL);
         }
     }

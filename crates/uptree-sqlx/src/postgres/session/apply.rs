@@ -185,7 +185,7 @@ impl PgSession {
             }
             (_, Some("55P03")) => {
                 let (_, place) = message.place(completed, None);
-                let blockers = self.observer.give_up(activity);
+                let blockers = self.observer.give_up(activity).await;
                 match self.stay_first().await {
                     Ok(false) => Failure::Elsewhere,
                     // What else is wrong with the connection, the next attempt says.
