@@ -14,7 +14,11 @@ impl PgSession {
         lock: Option<&str>,
         instance: Option<&Instance>,
     ) -> Result<Vec<PgRow>, sqlx::Error> {
-        let mut assumed = ledger::Tables::All;
+        // As it was when it was last asked, if it was.
+        let mut assumed = match self.pid {
+            0 => ledger::Tables::All,
+            _ => self.there,
+        };
         loop {
             let mut sql = vec![self.tables.orientation()];
             sql.extend(lock.map(str::to_owned));
@@ -32,8 +36,13 @@ impl PgSession {
                 self.orient(row)?;
             }
             match failed {
-                None => return Ok(rows.split_off(1)),
+                None if self.there == assumed => return Ok(rows.split_off(1)),
+                // There is nothing to read.
+                Some(error) if is_undefined_table(&error) && self.there == ledger::Tables::None => {
+                    return Ok(rows.split_off(1));
+                }
                 // The first row has told which of them there are.
+                None => assumed = self.there,
                 Some(error) if is_undefined_table(&error) && self.there != assumed => {
                     assumed = self.there;
                 }
