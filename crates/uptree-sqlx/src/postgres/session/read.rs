@@ -81,7 +81,6 @@ impl PgSession {
             (true, false) => ledger::Tables::Sqlx,
             (true, true) => ledger::Tables::All,
         };
-        self.is_empty = row.try_get(5)?;
         Ok(())
     }
 
