@@ -15,6 +15,7 @@ use sqlx::{
     raw_sql,
 };
 
+pub(crate) use self::sql::{ledger_mark, ledger_readable};
 use self::{brake::PgBrake, session::PgSession};
 use crate::{
     ConnectError, DatabaseUrl, UrlError, classify::is_unavailable, error::IS_IT_UP, ledger::Names,

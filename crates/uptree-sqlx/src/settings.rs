@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{DatabaseUrl, url::UrlParser};
+use crate::{DatabaseUrl, ledger::Names, url::UrlParser};
 
 /// Which database, how many connections, and whose migrations.
 ///
@@ -131,6 +131,14 @@ pub struct MigrateSettings {
         help = "How long a migration is tried while others hold a lock that it needs"
     )]
     pub lock_retry_budget: Duration,
+}
+
+impl MigrateSettings {
+    /// The names of the tables; `ledger` is what the program itself has for the first.
+    pub(crate) fn names(&self, ledger: &str) -> Names {
+        let ledger = self.table.as_deref().unwrap_or(ledger);
+        Names::new(ledger, self.schema.as_deref())
+    }
 }
 
 impl Default for MigrateSettings {

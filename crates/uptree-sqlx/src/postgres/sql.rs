@@ -24,6 +24,8 @@ const UNLIMITED: [&str; 3] = [
 #[derive(Clone, Debug)]
 pub(super) struct Tables {
     names: Names,
+    /// Whether the schema that is named is there.
+    pub(super) has_schema: bool,
     pub(super) ledger: String,
     pub(super) steps: String,
     pub(super) instances: String,
@@ -40,6 +42,7 @@ impl Tables {
             steps: qualified(&names.steps),
             instances: qualified(&names.instances),
             names: names.clone(),
+            has_schema: false,
         }
     }
 
@@ -53,8 +56,8 @@ impl Tables {
     }
 
     /// Who this session is, and which of the tables there are: pid, database, the ledger's schema or
-    /// the one that it would be made in, whether each of the three exists, and how old the server's
-    /// session is, in milliseconds.
+    /// the one that it would be made in, whether the ledger exists, whether both others do, and
+    /// whether the schema does.
     pub(super) fn orientation(&self) -> String {
         let [ledger, steps, instances] = [&self.ledger, &self.steps, &self.instances].map(literal);
         let own = match &self.names.schema {
@@ -69,7 +72,8 @@ impl Tables {
                          WHERE c.oid = pg_catalog.to_regclass({ledger})), {own})),
                     pg_catalog.to_regclass({ledger}) IS NOT NULL,
                     pg_catalog.to_regclass({steps}) IS NOT NULL
-                        AND pg_catalog.to_regclass({instances}) IS NOT NULL"
+                        AND pg_catalog.to_regclass({instances}) IS NOT NULL,
+                    pg_catalog.to_regnamespace({own}::text) IS NOT NULL"
         )
     }
 
@@ -110,7 +114,8 @@ impl Tables {
 
     /// Creates the tables.
     pub(super) fn create(&self, types: &Types) -> Vec<String> {
-        let schema = self.names.schema.as_ref();
+        // Who may not create schemas may not say so either, even if it is there.
+        let schema = self.names.schema.as_ref().filter(|_| !self.has_schema);
         let schema = schema.map(|schema| format!("CREATE SCHEMA IF NOT EXISTS {schema}"));
         let tables = create([&self.ledger, &self.steps, &self.instances], types);
         let tables = tables.map(|sql| sql.trim_end_matches(';').to_owned());
@@ -191,6 +196,27 @@ impl Tables {
         }
         sql
     }
+}
+
+/// What tells, in one text, which process of the server it is and, after a space, what the ledger is
+/// like: another than before if a row has come, gone or changed.
+pub(crate) fn ledger_mark(names: &Names) -> String {
+    let ledger = Tables::new(names).ledger;
+    format!(
+        "SELECT pg_catalog.pg_backend_pid() || ' ' || count(*) || ' ' ||
+                coalesce(pg_catalog.sum(l.xmin::text::bigint), 0)
+         FROM {ledger} AS l"
+    )
+}
+
+/// What has no row if there is no ledger, or it may not be read; and is no error then.
+pub(crate) fn ledger_readable(names: &Names) -> String {
+    let ledger = literal(Tables::new(names).ledger);
+    format!(
+        "SELECT 'yes' FROM pg_catalog.pg_class
+         WHERE oid = pg_catalog.to_regclass({ledger})
+           AND pg_catalog.has_table_privilege(oid, 'SELECT')"
+    )
 }
 
 /// The nanoseconds of the server's clock.

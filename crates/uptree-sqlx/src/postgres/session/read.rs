@@ -61,6 +61,7 @@ impl PgSession {
         if let Some(schema) = row.try_get::<Option<String>, _>(2)? {
             self.tables.qualify(&schema);
         }
+        self.tables.has_schema = row.try_get(5)?;
         self.there = match (row.try_get(3)?, row.try_get(4)?) {
             (false, _) => ledger::Tables::None,
             (true, false) => ledger::Tables::Sqlx,
