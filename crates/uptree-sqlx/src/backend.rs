@@ -1,9 +1,7 @@
 //! The databases that a pool can be of.
 
 use futures_util::future::BoxFuture;
-use sqlx::{
-    Any, AssertSqlSafe, Connection, Database, Row, any::AnyConnectOptions, raw_sql,
-};
+use sqlx::{Any, AssertSqlSafe, Connection, Database, Row, any::AnyConnectOptions, raw_sql};
 
 use crate::{DatabaseUrl, WrongDatabase, target::Target};
 

@@ -50,10 +50,7 @@ pub(crate) async fn run<S: Session>(
         activity,
     };
     walk.check()?;
-    let resumed = walk
-        .session
-        .resume(file, &statements, walk.mark.done)
-        .await;
+    let resumed = walk.session.resume(file, &statements, walk.mark.done).await;
     resumed.map_err(|failure| failed(file, failure))?;
     if statements.is_empty() {
         walk.write(walk.after(0)).await?;

@@ -46,10 +46,7 @@ fn base(server: &Postgres, name: &str) {
 }
 
 fn copy(server: &Postgres, name: &str) -> String {
-    server.psql(
-        "postgres",
-        &format!("CREATE DATABASE {name} TEMPLATE base"),
-    );
+    server.psql("postgres", &format!("CREATE DATABASE {name} TEMPLATE base"));
     server.url(name)
 }
 
@@ -162,7 +159,10 @@ async fn ended_half_way(statement: &str, half_way: &str) -> Option<(Postgres, St
 async fn an_index_that_is_half_built_is_dropped_and_built_again() {
     for (statement, name) in [
         ("CREATE INDEX CONCURRENTLY t_id ON t (id)", "t_id|t"),
-        ("CREATE INDEX CONCURRENTLY IF NOT EXISTS t_id ON t (id)", "t_id|t"),
+        (
+            "CREATE INDEX CONCURRENTLY IF NOT EXISTS t_id ON t (id)",
+            "t_id|t",
+        ),
         ("CREATE INDEX CONCURRENTLY ON t (id)", "t_id_idx|t"),
     ] {
         let Some((server, state)) = ended_half_way(statement, INVALID).await else {
@@ -192,7 +192,13 @@ async fn a_partition_that_is_half_detached_is_detached() {
     let Some((server, _)) = ended_half_way(detach, half_way).await else {
         return;
     };
-    assert_eq!(server.psql("x", "SELECT count(*) FROM pg_inherits WHERE inhparent = 'p'::regclass"), "0");
+    assert_eq!(
+        server.psql(
+            "x",
+            "SELECT count(*) FROM pg_inherits WHERE inhparent = 'p'::regclass"
+        ),
+        "0"
+    );
 }
 
 #[tokio::test]
@@ -217,7 +223,10 @@ async fn an_index_that_was_left_before_is_in_nobody_s_way() {
         boot_and_stop(&settings(&url, folder.path())).await.unwrap();
         assert_eq!(server.psql(&database, INVALID), "f");
         assert_eq!(
-            server.psql(&database, "SELECT indisvalid FROM pg_index WHERE indexrelid = 't_id'::regclass"),
+            server.psql(
+                &database,
+                "SELECT indisvalid FROM pg_index WHERE indexrelid = 't_id'::regclass"
+            ),
             "t"
         );
     }
@@ -244,7 +253,10 @@ async fn a_step_that_is_refused_leaves_no_doubt_and_no_index() {
     );
     assert_eq!(server.psql("x", INVALID), "f");
     // It is as if it had never been begun: sqlx may try it, too.
-    assert_eq!(server.psql("x", "SELECT count(*) FROM _sqlx_migrations"), "0");
+    assert_eq!(
+        server.psql("x", "SELECT count(*) FROM _sqlx_migrations"),
+        "0"
+    );
     until(&server, "x", LOCKS, "0").await;
     server.psql("x", "DELETE FROM t WHERE name = 'twice'");
     boot_and_stop(&settings).await.unwrap();
@@ -257,7 +269,10 @@ async fn a_step_that_is_refused_leaves_no_doubt_and_no_index() {
         "-- no-transaction\nCREATE INDEX CONCURRENTLY t_id ON t (id)",
     );
     let failure = Service::spawn(&settings).failure().await;
-    assert!(failure.contains("relation \"t_id\" already exists"), "{failure}");
+    assert!(
+        failure.contains("relation \"t_id\" already exists"),
+        "{failure}"
+    );
 }
 
 #[tokio::test]
@@ -273,7 +288,10 @@ async fn what_ends_its_transaction_is_run_by_itself_and_is_in_doubt_after_a_cras
     )]);
     let settings = settings(&url, folder.path());
     boot_and_stop(&settings).await.unwrap();
-    assert_eq!(server.psql("x", "SELECT count(*) FROM t WHERE id >= 10"), "3");
+    assert_eq!(
+        server.psql("x", "SELECT count(*) FROM t WHERE id >= 10"),
+        "3"
+    );
 
     write(
         folder.path(),
@@ -289,7 +307,10 @@ async fn what_ends_its_transaction_is_run_by_itself_and_is_in_doubt_after_a_cras
                     be seen whether it was done";
     assert!(failure.contains(expected), "{failure}");
     assert!(failure.contains("migrate resolve 2 --done"), "{failure}");
-    assert_eq!(server.psql("x", "SELECT count(*) FROM t WHERE id = 20"), "1");
+    assert_eq!(
+        server.psql("x", "SELECT count(*) FROM t WHERE id = 20"),
+        "1"
+    );
     until(&server, "x", LOCKS, "0").await;
 }
 
@@ -299,8 +320,14 @@ async fn what_a_file_sets_holds_until_its_end_also_after_a_cut() {
         return;
     };
     base(&server, "base");
-    server.psql("base", "CREATE SCHEMA app; CREATE TABLE app.t (id int); CREATE ROLE owner");
-    server.psql("base", "ALTER TABLE app.t OWNER TO owner; GRANT USAGE, CREATE ON SCHEMA app TO owner");
+    server.psql(
+        "base",
+        "CREATE SCHEMA app; CREATE TABLE app.t (id int); CREATE ROLE owner",
+    );
+    server.psql(
+        "base",
+        "ALTER TABLE app.t OWNER TO owner; GRANT USAGE, CREATE ON SCHEMA app TO owner",
+    );
     let folder = migrations(&[
         (
             "0001_set.sql",

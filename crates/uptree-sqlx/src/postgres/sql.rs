@@ -294,8 +294,10 @@ pub(super) fn is_ours(key: i64) -> String {
 
 /// A file may have another role than its connection's; the ledger is written as the latter. It
 /// lasts until the transaction ends.
-pub(super) const AS_OURSELVES: [&str; 2] =
-    ["SET LOCAL SESSION AUTHORIZATION DEFAULT", "SET LOCAL role = DEFAULT"];
+pub(super) const AS_OURSELVES: [&str; 2] = [
+    "SET LOCAL SESSION AUTHORIZATION DEFAULT",
+    "SET LOCAL role = DEFAULT",
+];
 
 /// What a file has set ends with it, and so do its constraints.
 pub(super) const RESET: [&str; 4] = [

@@ -176,9 +176,7 @@ mod tests {
         let freshness = Freshness::new(Names::new("ledger", None));
         let mut state = freshness.lock();
         let old = Instant::now().checked_sub(Duration::from_secs(9)).unwrap();
-        let mut find = |answer: &str, opened: Instant| {
-            state.find(answer, opened, Instant::now())
-        };
+        let mut find = |answer: &str, opened: Instant| state.find(answer, opened, Instant::now());
         // What was before the pool first looked is not known.
         assert_eq!(find("7 a", old), Finding::Stale);
         assert_eq!(find("7 a", old), Finding::Fresh);

@@ -74,7 +74,9 @@ impl PgSession {
     pub(super) async fn unlock_all(&mut self) {
         if matches!(self.locked, Locked::Session | Locked::Own) {
             // If it fails the connection is lost, and the locks with it.
-            let _ = self.execute("SELECT pg_catalog.pg_advisory_unlock_all()").await;
+            let _ = self
+                .execute("SELECT pg_catalog.pg_advisory_unlock_all()")
+                .await;
         }
         self.locked = Locked::No;
     }

@@ -176,7 +176,10 @@ impl PgSession {
             Trace::Index(patient) => {
                 // One that was given up before, by sqlx or by hand, is of use to nobody.
                 for index in self.indexes(&beside(patient)).await? {
-                    let is_it = patient.name.as_ref().is_some_and(|n| n.plain() == index.plain);
+                    let is_it = patient
+                        .name
+                        .as_ref()
+                        .is_some_and(|n| n.plain() == index.plain);
                     if is_it && !index.is_valid && !index.is_in_work {
                         self.drop_index(&index).await?;
                     }
@@ -238,7 +241,11 @@ impl PgSession {
             Trace::Nothing => false,
             Trace::Unknown => return Ok(Verdict::Unknown),
         };
-        Ok(if done { Verdict::Done } else { Verdict::NotDone })
+        Ok(if done {
+            Verdict::Done
+        } else {
+            Verdict::NotDone
+        })
     }
 
     async fn verdict_on_index(
@@ -273,7 +280,9 @@ impl PgSession {
         };
         let indexes = self.indexes(&beside(patient)).await;
         let indexes = indexes.map_err(Failure::Ledger)?;
-        let found = indexes.into_iter().find(|index| index.plain == name.plain());
+        let found = indexes
+            .into_iter()
+            .find(|index| index.plain == name.plain());
         match found {
             Some(index) if !index.is_valid => Err(Failure::Locked {
                 place: None,
@@ -317,7 +326,10 @@ impl PgSession {
 }
 
 fn oid_of(name: &Name) -> String {
-    format!("SELECT pg_catalog.to_regclass({})::oid::text", reference(name))
+    format!(
+        "SELECT pg_catalog.to_regclass({})::oid::text",
+        reference(name)
+    )
 }
 
 fn oids(indexes: &[Index]) -> String {

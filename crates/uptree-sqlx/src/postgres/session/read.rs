@@ -43,7 +43,11 @@ impl PgSession {
     }
 
     /// Keeps what came before an error.
-    pub(super) async fn fetch_all(&mut self, sql: String, rows: &mut Vec<PgRow>) -> Result<(), sqlx::Error> {
+    pub(super) async fn fetch_all(
+        &mut self,
+        sql: String,
+        rows: &mut Vec<PgRow>,
+    ) -> Result<(), sqlx::Error> {
         let mut results = raw_sql(AssertSqlSafe(sql)).fetch(&mut self.connection);
         while let Some(row) = results.try_next().await? {
             rows.push(row);
