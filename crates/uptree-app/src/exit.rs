@@ -12,6 +12,8 @@ use std::{
 
 use uptree_supervisor::Help;
 
+use crate::Signal;
+
 /// The end of a process.
 ///
 /// | code | means |
@@ -20,6 +22,15 @@ use uptree_supervisor::Help;
 /// | 1 | it did not boot: settings, a child's start |
 /// | 2 | it gave up restarting |
 /// | 3 | the stop took too long, or a child is stuck, or accepted work was lost |
+/// | 130 | forced: the third signal |
+///
+/// That of a [command](crate::Command) is 0 only if it has done what it was to do:
+///
+/// | code | means |
+/// |---|---|
+/// | 0 | done |
+/// | 1 | not done, or settings that cannot be used |
+/// | 143, 130 | ended by SIGTERM, by SIGINT, before it was done |
 /// | 130 | forced: the third signal |
 ///
 /// As the result of `main` it prints the failure to stderr.
@@ -37,9 +48,36 @@ impl Exit {
     pub(crate) const OVERRUN: u8 = 3;
     pub(crate) const FORCED: u8 = 130;
 
-    pub(crate) fn clean() -> Self {
+    const TERM: u8 = 128 + 15;
+    const INT: u8 = 128 + 2;
+
+    /// An end in order: 0.
+    pub fn clean() -> Self {
         Self {
             code: Self::CLEAN,
+            failure: None,
+        }
+    }
+
+    /// A command that has failed: 1, with the [`chain`] of the error.
+    pub fn error(error: &(dyn Error + 'static)) -> Self {
+        Self::failed(Self::BOOT, chain(error))
+    }
+
+    /// A command that was ended by a signal before it was done, and what was left: 143 after
+    /// SIGTERM, 130 after SIGINT.
+    pub fn interrupted(signal: Signal, left: impl fmt::Display) -> Self {
+        let code = match signal {
+            Signal::Term => Self::TERM,
+            Signal::Int => Self::INT,
+        };
+        Self::failed(code, format!("error: interrupted by {signal}: {left}"))
+    }
+
+    /// A code that is an answer and no failure: nothing is printed.
+    pub fn answer(code: u8) -> Self {
+        Self {
+            code,
             failure: None,
         }
     }

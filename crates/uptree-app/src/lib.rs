@@ -1,11 +1,13 @@
 //! A process as a supervision tree: signals, exit codes, the stop budget, settings and logs.
 //!
-//! [`main`] is all that a service's `main` needs. [`App`] is the root of the tree; its
+//! [`main`] is all that a service's `main` needs; [`main_with`] adds [`Command`]s to its binary. [`App`] is the root of the tree; its
 //! [`run_until`](App::run_until) is for tests and for a runtime of one's own. Everything of
 //! [`uptree_supervisor`] is here too, so that a crate with children of its own depends on this one
 //! alone.
 
 mod app;
+mod cli;
+mod command;
 mod exit;
 mod logs;
 mod process;
@@ -13,8 +15,10 @@ pub mod settings;
 mod signals;
 
 pub use app::App;
+pub use command::{Command, CommandContext, CommandFuture, run_command};
 pub use exit::{Exit, chain};
 pub use logs::LogFormat;
-pub use process::main;
+pub use process::{main, main_with};
 pub use settings::ProcessSettings;
+pub use signals::Signal;
 pub use uptree_supervisor::*;

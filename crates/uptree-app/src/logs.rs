@@ -1,6 +1,10 @@
 //! Log lines, each with the path of the child that wrote it.
 
-use std::{fmt, io::IsTerminal, time::SystemTime};
+use std::{
+    fmt,
+    io::{self, IsTerminal, Write},
+    time::SystemTime,
+};
 
 use serde_json::{Map, Value};
 use tracing::{Level, Subscriber, field::Visit};
@@ -20,21 +24,61 @@ pub enum LogFormat {
     Json,
 }
 
-/// Sends the process's log lines to stdout, and its panics to the log.
+/// Where log lines go.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Output {
+    /// A service's.
+    Stdout,
+    /// A command's: its stdout is for what it was asked for.
+    Stderr,
+}
+
+/// Sends the process's log lines to `output`, and its panics to the log.
 ///
 /// A subscriber that the program has set before stays.
-pub(crate) fn init(format: LogFormat, filter: &str) {
-    let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+pub(crate) fn init(format: LogFormat, filter: &str, output: Output) {
+    let is_terminal = match output {
+        Output::Stdout => io::stdout().is_terminal(),
+        Output::Stderr => io::stderr().is_terminal(),
+    };
+    let colours = is_terminal && std::env::var_os("NO_COLOR").is_none();
     let subscriber = tracing_subscriber::fmt()
         .with_ansi(colours)
         // To stderr, which has the failure alone.
         .log_internal_errors(false)
         .with_env_filter(EnvFilter::new(filter))
         .event_format(Lines(format))
+        .with_writer(move || -> Box<dyn Write> {
+            match output {
+                Output::Stdout => Box::new(io::stdout()),
+                Output::Stderr if is_terminal => Box::new(OverProgress(io::stderr())),
+                Output::Stderr => Box::new(io::stderr()),
+            }
+        })
         .finish();
     // It fails only if there is a subscriber already.
     _ = tracing::subscriber::set_global_default(subscriber);
     std::panic::set_hook(Box::new(log_panic));
+}
+
+/// Puts a log line in the place of the line in which a command shows its progress on a terminal.
+struct OverProgress(io::Stderr);
+
+impl Write for OverProgress {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.0.write(text)
+    }
+
+    /// Called once a line, with all of it.
+    fn write_all(&mut self, text: &[u8]) -> io::Result<()> {
+        let mut stderr = self.0.lock();
+        stderr.write_all(b"\r\x1b[K")?;
+        stderr.write_all(text)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// A child's panic is reported with its message when the child ends; here is where it was.

@@ -9,25 +9,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::{Args, Command, FromArgMatches, builder::Resettable};
-use uptree_supervisor::{BoxError, ChildSpec, StopCause, Stopper, TreeOptions, help};
+use clap::{ArgMatches, Args};
+use tokio::runtime::{Builder, Runtime};
+use uptree_supervisor::{ChildSpec, StopCause, Stopper, TreeOptions, help};
 
 use crate::{
-    App, Exit, ProcessSettings,
+    App, Command, Exit, ProcessSettings, Signal,
     app::{Running, refusal, with_losses},
+    cli,
+    command::execute,
     exit::aside,
-    logs,
-    settings::{self, Read},
+    logs::{self, Output},
     signals::Taken,
 };
 
 /// The time between the end of the tree's time and that of the process: for the tree to tell of
 /// its own end. Of a short budget it is a quarter.
 const TO_REPORT: Duration = Duration::from_millis(500);
-
-/// The end of `--help`.
-const EXIT_CODES: &str = "Exit codes: 0 stopped in order; 1 did not boot; 2 gave up restarting; \
-    3 the stop took too long or accepted work was lost; 130 forced by a third signal";
 
 /// Runs a service: reads its settings, builds its tree with `build`, boots it, and stops it in
 /// order at SIGTERM or SIGINT.
@@ -72,26 +70,53 @@ const EXIT_CODES: &str = "Exit codes: 0 stopped in order; 1 did not boot; 2 gave
 /// }
 /// ```
 pub fn main<S: Args>(build: impl FnOnce(S) -> App) -> Exit {
+    main_with(&[], build)
+}
+
+/// Runs a service as [`main`] does, or one of `commands` if its name is given:
+/// `service migrate up`.
+///
+/// - `service` and `service run` run the service; `service --help` lists the commands after the
+///   settings. An unknown one is an error, with what it may have been meant to be.
+/// - A command has the same settings and the same list of children as the service, and all that is
+///   wrong with them is told before it runs. A setting may stand before the command's name and
+///   after it, unless an argument of a command has the same name: then it stands before.
+/// - Of what it says of another setting (`requires`, `conflicts_with`) a setting is held to when
+///   there is no command.
+///
+/// # Panics
+///
+/// If `build` does.
+pub fn main_with<S: Args>(commands: &[&dyn Command], build: impl FnOnce(S) -> App) -> Exit {
     let (tell, told) = mpsc::channel();
-    let signals = {
-        let tell = tell.clone();
-        Taken::take(move |name| tell.send(Told::Signal(name)).is_ok())
-    };
-    let _signals = match signals {
+    let _signals = match take_signals(&tell) {
         Ok(taken) => taken,
-        Err(error) => return Exit::failed(Exit::BOOT, format!("error: no signals: {error}")),
+        Err(exit) => return exit,
     };
-    let (root, settings) = match prepare(build) {
+    let Prepared {
+        root,
+        settings,
+        command,
+    } = match prepare(commands, build) {
         Ok(prepared) => prepared,
         Err(exit) => return exit,
     };
-    logs::init(settings.log_format, &settings.log_filter);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
-    let runtime = match runtime {
+    match command {
+        Some((command, matches)) => execute(command, &matches, root, &settings, tell, &told),
+        None => serve(&root, &settings, tell, &told),
+    }
+}
+
+fn serve(
+    root: &ChildSpec,
+    settings: &ProcessSettings,
+    tell: Sender<Told>,
+    told: &mpsc::Receiver<Told>,
+) -> Exit {
+    logs::init(settings.log_format, &settings.log_filter, Output::Stdout);
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(error) => return Exit::failed(Exit::BOOT, format!("error: no runtime: {error}")),
+        Err(exit) => return exit,
     };
     let budget = match settings.stop_budget {
         Some(budget) => Budget::set(budget),
@@ -99,11 +124,11 @@ pub fn main<S: Args>(build: impl FnOnce(S) -> App) -> Exit {
     };
     let id = root.id().to_owned();
     aside(move || tracing::info!(child = id, stop_budget = ?budget.told, "booting"));
-    let stopper = run(root.clone(), &settings, &runtime, tell);
-    let exit = match watch(root.id(), &stopper, &budget, &told) {
+    let stopper = run(root.clone(), settings, &runtime, tell);
+    let exit = match watch(root.id(), &stopper, &budget, told) {
         // The tree has said so itself.
         Ending::Whole(exit) => exit,
-        Ending::Cut(exit) => with_losses(exit, &root),
+        Ending::Cut(exit) => with_losses(exit, root),
     };
     let (id, code) = (root.id().to_owned(), exit.code());
     aside(move || tracing::info!(child = id, code, "exit"));
@@ -112,57 +137,57 @@ pub fn main<S: Args>(build: impl FnOnce(S) -> App) -> Exit {
     exit
 }
 
+/// A process that is about to do something.
+struct Prepared<'a> {
+    root: ChildSpec,
+    settings: ProcessSettings,
+    /// What to do instead of running the service.
+    command: Option<(&'a dyn Command, ArgMatches)>,
+}
+
 /// Reads the settings and builds the tree: nothing is started yet.
-fn prepare<S: Args>(build: impl FnOnce(S) -> App) -> Result<(ChildSpec, ProcessSettings), Exit> {
-    let words: Vec<_> = std::env::args_os().collect();
-    let name = words.first().map(std::path::Path::new);
-    let name = name
-        .and_then(|path| path.file_stem()?.to_str())
-        .unwrap_or("service");
-    let command = S::augment_args(Command::new(name.to_owned()));
-    let command = ProcessSettings::augment_args(command)
-        // The settings' own comments speak to those who write code.
-        .about(Resettable::Reset)
-        .long_about(Resettable::Reset)
-        .after_help(EXIT_CODES);
-    let (matches, bad) = match settings::read(command, words) {
-        Read::Matches(matches, bad) => (matches, bad),
-        Read::Stop(bad, error) => return Err(stopped(&bad, &error)),
-    };
-    let mut bad: Vec<BoxError> = bad.into_iter().map(BoxError::from).collect();
-    let parsed = S::from_arg_matches(&matches)
-        .and_then(|own| Ok((own, ProcessSettings::from_arg_matches(&matches)?)));
-    let (own, process) = match parsed {
-        Ok(parsed) => parsed,
-        Err(error) => return Err(stopped(&[], &error)),
-    };
-    let root = build(own).into_root();
-    if process.stop_budget.or(root.stop_budget()).is_none() {
+fn prepare<'a, S: Args>(
+    commands: &[&'a dyn Command],
+    build: impl FnOnce(S) -> App,
+) -> Result<Prepared<'a>, Exit> {
+    let line = cli::read(commands, std::env::args_os().collect())?;
+    let (process, mut bad) = (line.process, line.bad);
+    let root = build(line.own).into_root();
+    let command = line.command.and_then(|(name, matches)| {
+        let mut commands = commands.iter();
+        let command = commands.find(|command| command.clap().get_name() == name)?;
+        Some((*command, matches))
+    });
+    if command.is_none() && process.stop_budget.or(root.stop_budget()).is_none() {
         let error = "STOP_BUDGET: a child's stop has no limit of its own";
         let remedy = "set STOP_BUDGET, or give the child a `Shutdown::Timeout`";
         bad.push(help(error, remedy));
     }
     match refusal(&root.check(), &bad) {
         Some(exit) => Err(exit),
-        None => Ok((root, process)),
+        None => Ok(Prepared {
+            root,
+            settings: process,
+            command,
+        }),
     }
 }
 
-/// `--help` is an answer, anything else a failure.
-fn stopped(bad: &[settings::BadSetting], error: &clap::Error) -> Exit {
-    if !error.use_stderr() {
-        _ = error.print();
-        return Exit::clean();
-    }
-    let bad = bad.iter().map(|bad| format!("error: {bad}"));
-    let mut lines: Vec<_> = bad.collect();
-    lines.push(error.to_string().trim_end().to_owned());
-    Exit::failed(Exit::BOOT, lines.join("\n"))
+/// Tells of signals from here on.
+pub(crate) fn take_signals(tell: &Sender<Told>) -> Result<Taken, Exit> {
+    let tell = tell.clone();
+    let taken = Taken::take(move |signal| tell.send(Told::Signal(signal)).is_ok());
+    taken.map_err(|error| Exit::failed(Exit::BOOT, format!("error: no signals: {error}")))
+}
+
+pub(crate) fn runtime() -> Result<Runtime, Exit> {
+    let runtime = Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Exit::failed(Exit::BOOT, format!("error: no runtime: {error}")))
 }
 
 /// What the main thread is told.
-enum Told {
-    Signal(&'static str),
+pub(crate) enum Told {
+    Signal(Signal),
     /// The tree begins to end without being asked to.
     Ending,
     Ended(Exit),
@@ -171,7 +196,7 @@ enum Told {
 fn run(
     root: ChildSpec,
     settings: &ProcessSettings,
-    runtime: &tokio::runtime::Runtime,
+    runtime: &Runtime,
     tell: Sender<Told>,
 ) -> Stopper {
     let mut options = TreeOptions::default();
@@ -254,7 +279,7 @@ fn watch(id: &str, stopper: &Stopper, budget: &Budget, told: &mpsc::Receiver<Tol
         match next {
             Ok(Told::Ended(exit)) => return Ending::Whole(exit),
             Ok(Told::Ending) => begin_to_stop(&mut limit),
-            Ok(Told::Signal(name)) => {
+            Ok(Told::Signal(signal)) => {
                 signals += 1;
                 match signals {
                     1 => {
@@ -262,7 +287,7 @@ fn watch(id: &str, stopper: &Stopper, budget: &Budget, told: &mpsc::Receiver<Tol
                         stopper.stop(StopCause::Shutdown);
                         let root = id.to_owned();
                         let budget = budget.told;
-                        aside(move || tracing::info!(child = root, ?budget, "{name}: stopping"));
+                        aside(move || tracing::info!(child = root, ?budget, "{signal}: stopping"));
                     }
                     2 => {
                         stopper.hurry();
@@ -270,11 +295,11 @@ fn watch(id: &str, stopper: &Stopper, budget: &Budget, told: &mpsc::Receiver<Tol
                         aside(move || {
                             tracing::warn!(
                                 child = root,
-                                "{name} again: the drain delay is skipped"
+                                "{signal} again: the drain delay is skipped"
                             );
                         });
                     }
-                    _ => return cut(Exit::FORCED, forced(name, stopper)),
+                    _ => return cut(Exit::FORCED, forced(signal, stopper)),
                 }
             }
             Err(RecvTimeoutError::Timeout) => {
@@ -287,9 +312,9 @@ fn watch(id: &str, stopper: &Stopper, budget: &Budget, told: &mpsc::Receiver<Tol
     }
 }
 
-fn forced(name: &str, stopper: &Stopper) -> String {
+fn forced(signal: Signal, stopper: &Stopper) -> String {
     format!(
-        "error: forced to end by a third {name}{}",
+        "error: forced to end by a third {signal}{}",
         still_up(stopper)
     )
 }

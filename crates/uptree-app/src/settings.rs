@@ -15,7 +15,7 @@ use clap::{
     parser::ValueSource,
 };
 
-use crate::LogFormat;
+use crate::{LogFormat, cli::Commands};
 
 /// What every process takes, beside the settings of its own.
 #[derive(Clone, Debug, clap::Args)]
@@ -43,6 +43,18 @@ pub struct ProcessSettings {
     )]
     #[arg(value_parser = log_filter)]
     pub log_filter: String,
+}
+
+impl Default for ProcessSettings {
+    /// What they are if neither a flag nor the environment says otherwise.
+    fn default() -> Self {
+        Self {
+            start_timeout: Duration::from_secs(60),
+            stop_budget: None,
+            log_format: LogFormat::Pretty,
+            log_filter: "info".to_owned(),
+        }
+    }
 }
 
 /// A value parser for a length of time: `500ms`, `60s`, `2m`, `1h 30m`.
@@ -128,8 +140,9 @@ pub(crate) enum Read {
     Stop(Vec<BadSetting>, clap::Error),
 }
 
-/// Reads `command`'s arguments from `words` (the first is the program) and the environment.
-pub(crate) fn read(command: Command, words: Vec<OsString>) -> Read {
+/// Reads `command`'s arguments from `words` (the first is the program) and the environment, where
+/// one of `commands` may be named.
+pub(crate) fn read(command: Command, commands: &Commands, words: Vec<OsString>) -> Read {
     let mut bad = Vec::new();
     // An empty variable is one that is not set.
     let command = command.mut_args(|arg| {
@@ -145,12 +158,12 @@ pub(crate) fn read(command: Command, words: Vec<OsString>) -> Read {
         true => arg.value_parser(ValueParser::os_string()).required(false),
         false => arg,
     };
-    let texts = command.clone().mut_args(as_text);
+    let texts = commands.beside(command.clone().mut_args(as_text));
     let texts = match texts.try_get_matches_from(words.clone()) {
         Ok(texts) => texts,
         // The help is the real command's.
         Err(error) if !error.use_stderr() => {
-            let help = command.try_get_matches_from(words).err();
+            let help = commands.beside(command).try_get_matches_from(words).err();
             return Read::Stop(Vec::new(), help.unwrap_or(error));
         }
         Err(error) => return Read::Stop(bad, error),
@@ -174,10 +187,33 @@ pub(crate) fn read(command: Command, words: Vec<OsString>) -> Read {
         true => arg.env(Resettable::Reset),
         false => arg,
     });
+    let command = match texts.subcommand_name() {
+        None => command,
+        // What must be given may stand anywhere: clap itself would look for it in one place.
+        Some(_) => match missing(&command, &texts) {
+            Some(error) => return Read::Stop(bad, error),
+            None => commands.beside(command),
+        },
+    };
     match command.try_get_matches_from(without(words, &unusable)) {
         Ok(matches) => Read::Matches(matches, bad),
         Err(error) => Read::Stop(bad, error),
     }
+}
+
+/// What clap says if an argument that must be given is not.
+fn missing(command: &Command, given: &ArgMatches) -> Option<clap::Error> {
+    let is_given = |arg: &Arg| given.value_source(arg.get_id().as_str()).is_some();
+    let mut required = command.get_arguments().filter(|arg| arg.is_required_set());
+    if required.all(is_given) {
+        return None;
+    }
+    let name = command.get_name().to_owned();
+    let command = command.clone().mut_args(|arg| match is_given(&arg) {
+        true => arg.required(false),
+        false => arg,
+    });
+    command.try_get_matches_from([name]).err()
 }
 
 fn is_secret(arg: &Arg) -> bool {
@@ -303,7 +339,7 @@ mod tests {
     fn read_words(words: &[&str]) -> (Option<ArgMatches>, Vec<String>) {
         let command = <Sample as clap::Args>::augment_args(Command::new("sample"));
         let words = ["sample"].iter().chain(words).map(OsString::from).collect();
-        match read(command, words) {
+        match read(command, &Commands::default(), words) {
             Read::Matches(matches, bad) => {
                 (Some(matches), bad.iter().map(ToString::to_string).collect())
             }
@@ -346,6 +382,17 @@ mod tests {
     fn an_unknown_flag_stops() {
         let (matches, _) = read_words(&["--poolsize", "3"]);
         assert!(matches.is_none());
+    }
+
+    #[test]
+    fn the_defaults_of_a_process_are_those_that_the_help_shows() {
+        let command = <ProcessSettings as clap::Args>::augment_args(Command::new("sample"));
+        let command = command.mut_args(|arg| arg.env(Resettable::Reset));
+        let matches = command.get_matches_from(["sample"]);
+        let parsed = <ProcessSettings as clap::FromArgMatches>::from_arg_matches(&matches);
+        let parsed = parsed.expect("all have defaults");
+        let default = ProcessSettings::default();
+        assert_eq!(format!("{parsed:?}"), format!("{default:?}"));
     }
 
     #[test]

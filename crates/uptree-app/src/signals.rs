@@ -1,11 +1,29 @@
 //! SIGTERM and SIGINT, taken on an OS thread: a runtime whose workers are all blocked cannot.
 
-use std::{io, thread};
+use std::{fmt, io, thread};
 
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::{Handle, Signals},
 };
+
+/// A signal that asks a process to end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Signal {
+    /// SIGTERM, by which a supervisor of processes asks.
+    Term,
+    /// SIGINT, by which somebody at a terminal asks.
+    Int,
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Term => "SIGTERM",
+            Self::Int => "SIGINT",
+        })
+    }
+}
 
 /// Signals are taken from when this is made until it is dropped.
 pub(crate) struct Taken {
@@ -13,23 +31,20 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    /// Takes the signals from here on; `tell` is called with each one's name, on a thread of its
-    /// own, until it answers `false`.
-    pub(crate) fn take(
-        mut tell: impl FnMut(&'static str) -> bool + Send + 'static,
-    ) -> io::Result<Self> {
+    /// Takes the signals from here on; `tell` is called with each one, on a thread of its own,
+    /// until it answers `false`.
+    pub(crate) fn take(mut tell: impl FnMut(Signal) -> bool + Send + 'static) -> io::Result<Self> {
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         let handle = signals.handle();
         thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
                 for signal in signals.forever() {
-                    let name = if signal == SIGTERM {
-                        "SIGTERM"
-                    } else {
-                        "SIGINT"
+                    let signal = match signal {
+                        SIGTERM => Signal::Term,
+                        _ => Signal::Int,
                     };
-                    if !tell(name) {
+                    if !tell(signal) {
                         return;
                     }
                 }

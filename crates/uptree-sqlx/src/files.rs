@@ -48,6 +48,27 @@ impl File {
         }
     }
 
+    /// A file of a folder.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn from_bytes(
+        name: &str,
+        bytes: Vec<u8>,
+    ) -> Result<(Self, Vec<Warning>), FileError> {
+        let sql = folder::text(name.as_ref(), bytes)?;
+        let (directives, warnings) = directives::read(name, &sql)?;
+        let no_tx = sql.starts_with(directives::NO_TRANSACTION);
+        let sql = AssertSqlSafe(sql).into_sql_str();
+        let migration = Migration::new(1, "".into(), MigrationType::Simple, sql, no_tx);
+        let file = Self {
+            name: name.into(),
+            migration: migration.into(),
+            code: None,
+            directives,
+            down: None,
+        };
+        Ok((file, warnings))
+    }
+
     pub(crate) fn version(&self) -> i64 {
         self.migration.version
     }

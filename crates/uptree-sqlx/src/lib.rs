@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Repo`] | a pool of connections: a handle, and the child that fills it |
 //! | [`Migrator`] | a child that brings the schema up to date before those after it start |
+//! | [`Migrate`] | a command, `SERVICE migrate`: plan, status, up and the rest |
 //! | [`DatabaseSettings`], [`MigrateSettings`] | `DATABASE_URL`, `MIGRATE` and the others, by flag or environment |
 //! | [`is_unavailable`], [`is_rejected`] | what an error means for whoever asked |
 //!
@@ -27,8 +28,12 @@ mod activity;
 mod backend;
 mod classify;
 mod code;
+mod commands;
 mod error;
 mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ledger;
 mod lock_retry;
 mod migrate;
@@ -54,6 +59,7 @@ mod wait;
 
 pub use backend::{Backend, Native};
 pub use classify::{is_rejected, is_unavailable};
+pub use commands::Migrate;
 pub use error::{ConnectError, DriverError, MigrateError, WrongDatabase};
 pub use files::FileError;
 pub use migrator::Migrator;

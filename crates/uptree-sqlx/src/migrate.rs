@@ -39,6 +39,19 @@ pub(crate) struct Job<'a> {
     pub(crate) only_wait: bool,
     /// How long others' locks are waited for.
     pub(crate) lock_retry_budget: Duration,
+    /// Whether it is told what those are executing who hold them.
+    pub(crate) show_blocking_queries: bool,
+    /// Whether the ledger is read once more at the end, so that it says itself that all is applied.
+    pub(crate) reads_back: bool,
+}
+
+/// What a run has come to: all that it was to apply is applied.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    /// How many of the files are applied.
+    pub(crate) applied: usize,
+    /// Those that this process has applied.
+    pub(crate) files: Vec<String>,
 }
 
 /// Applies what the ledger of `database` does not have of the job's files.
@@ -51,7 +64,7 @@ pub(crate) async fn migrate<M: Migratable>(
     cx: &Starting,
     database: &M,
     job: &Job<'_>,
-) -> Result<(), MigrateError> {
+) -> Result<Reached, MigrateError> {
     let brake = database.brake();
     let mut sessions = pin!(run_sessions(cx, database, &brake, job));
     tokio::select! {
@@ -78,15 +91,16 @@ async fn run_sessions<M: Migratable>(
     database: &M,
     brake: &M::Brake,
     job: &Job<'_>,
-) -> Result<(), MigrateError> {
+) -> Result<Reached, MigrateError> {
     let mut run = Run {
         cx,
         job,
         pulse: Pulse::new(cx, job.files.len()),
-        activity: Activity::default(),
+        activity: Activity::new(job.show_blocking_queries),
         retry: LockRetry::new(cx, job.lock_retry_budget),
         wait: Wait::new(),
         notes: Vec::new(),
+        files: Vec::new(),
         rows: 0,
         registered: false,
         tries: 0,
@@ -109,7 +123,10 @@ async fn run_sessions<M: Migratable>(
             }
         }
         let error = match outcome {
-            Ok(Next::End) => return Ok(()),
+            Ok(Next::End { applied }) => {
+                let files = run.files;
+                return Ok(Reached { applied, files });
+            }
             Ok(Next::Sleep) => {
                 run.wait.sleep(cx, &run.pulse).await;
                 continue;
@@ -128,8 +145,8 @@ async fn run_sessions<M: Migratable>(
 
 /// What comes after a session.
 enum Next {
-    /// All is done.
-    End,
+    /// All is done: so many are applied.
+    End { applied: usize },
     /// A pause without a connection: there are too few of them.
     Sleep,
 }
@@ -143,6 +160,8 @@ struct Run<'a> {
     wait: Wait,
     /// What has been told.
     notes: Vec<Note>,
+    /// What this process has applied.
+    files: Vec<String>,
     /// How many rows the ledger had.
     rows: usize,
     /// How often a file has been begun since the ledger last grew.
@@ -177,8 +196,9 @@ impl<'a> Run<'a> {
             let plan = self.plan(&ledger)?;
             let Some(&first) = plan.steps.first() else {
                 self.settle(session, &ledger).await;
-                tracing::info!(applied = plan.applied, "the schema is up to date");
-                return Ok(Next::End);
+                let applied = plan.applied;
+                tracing::info!(applied, "the schema is up to date");
+                return Ok(Next::End { applied });
             };
             if self.job.only_wait {
                 let holder = session.holder().await;
@@ -189,10 +209,10 @@ impl<'a> Run<'a> {
                 match session.try_lock(first).await {
                     Ok(Lock::Taken(ledger)) => {
                         let plan = self.plan(&ledger)?;
-                        if self.apply::<M>(session, &plan).await? {
+                        if self.apply::<M>(session, &plan).await? && !self.job.reads_back {
                             let applied = plan.applied + plan.steps.len();
                             tracing::info!(applied, "the schema is up to date");
-                            return Ok(Next::End);
+                            return Ok(Next::End { applied });
                         }
                         continue;
                     }
@@ -286,6 +306,8 @@ impl<'a> Run<'a> {
             }
             self.tries = 0;
             tell(&rest[..count], since.elapsed());
+            self.files
+                .extend(rest[..count].iter().map(ToString::to_string));
             rest = &rest[count..];
         }
         if !rest.is_empty() {

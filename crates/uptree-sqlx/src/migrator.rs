@@ -9,7 +9,7 @@ use crate::{
     code::Code,
     files::{File, Loaded, Source, check::check_requires},
     ledger::{Ledger, Names},
-    migrate::{Job, migrate},
+    migrate::{Job, Reached, migrate},
     plan::plan,
     target::{Target, with_database},
 };
@@ -72,6 +72,7 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Migrator {
     target: Target,
+    app: Target,
     source: Source,
     /// Whether the source was set by `MIGRATIONS_DIR`.
     replaced: bool,
@@ -98,6 +99,7 @@ impl Migrator {
         };
         Self {
             target,
+            app: repo.target().clone(),
             source: match &settings.dir {
                 Some(folder) => Source::Folder(folder.clone()),
                 None => Source::embedded(&migrations.migrations),
@@ -169,7 +171,6 @@ impl Migrator {
     }
 
     /// Applies no file after this version.
-    #[allow(dead_code, reason = "for the commands")]
     pub(crate) fn to(mut self, version: i64) -> Self {
         self.to = Some(version);
         self
@@ -191,7 +192,35 @@ impl Migrator {
         plan(&Ledger::default(), &files, None, &self.names.ledger).map(drop)
     }
 
-    async fn migrate(&self, cx: &Starting) -> Result<(), MigrateError> {
+    /// The database that is migrated, by the connection that migrates.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The database as the service itself connects to it.
+    pub(crate) fn app(&self) -> &Target {
+        &self.app
+    }
+
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    pub(crate) fn role(&self) -> MigrateRole {
+        self.settings.role
+    }
+
+    /// Applies what is missing, whatever the role; for `migrate up`.
+    pub(crate) async fn reach(&self, cx: &Starting) -> Result<Reached, MigrateError> {
+        self.migrate(cx, false, true).await
+    }
+
+    async fn migrate(
+        &self,
+        cx: &Starting,
+        only_wait: bool,
+        reads_back: bool,
+    ) -> Result<Reached, MigrateError> {
         let Loaded { files, warnings } = self.load()?;
         for warning in warnings {
             tracing::warn!("{warning}");
@@ -203,8 +232,10 @@ impl Migrator {
             files: &files,
             to: self.to,
             names: &self.names,
-            only_wait: self.settings.role == MigrateRole::Wait,
+            only_wait,
             lock_retry_budget: self.settings.lock_retry_budget,
+            show_blocking_queries: self.settings.show_blocking_queries,
+            reads_back,
         };
         with_database!(&self.target, |database| migrate(cx, database, &job).await)
     }
@@ -236,8 +267,9 @@ impl Child for Migrator {
             tracing::info!("MIGRATE=off: the schema is taken as it is");
             return cx.done();
         }
-        match self.migrate(&cx).await {
-            Ok(()) => cx.done(),
+        let only_wait = self.settings.role == MigrateRole::Wait;
+        match self.migrate(&cx, only_wait, false).await {
+            Ok(_) => cx.done(),
             Err(MigrateError::Cancelled) => Ok(()),
             Err(error) => Err(error.with_help()),
         }

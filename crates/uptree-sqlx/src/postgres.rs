@@ -1,11 +1,16 @@
 //! Postgres: where the server is, how to connect to it, and what its refusals mean.
 
+mod badge;
+mod batch;
 mod brake;
 mod message;
+mod observer;
 mod session;
 mod sql;
+#[cfg(test)]
+mod testing;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use sqlx::{
     ConnectOptions, Connection,
@@ -15,8 +20,8 @@ use sqlx::{
     raw_sql,
 };
 
-pub(crate) use self::sql::{ledger_mark, ledger_readable};
-use self::{brake::PgBrake, session::PgSession};
+pub(crate) use self::sql::{ledger_mark, ledger_readable, lock_key};
+use self::{brake::PgBrake, observer::Observer, session::PgSession};
 use crate::{
     ConnectError, DatabaseUrl, UrlError, classify::is_unavailable, error::IS_IT_UP, ledger::Names,
     session::Migratable, split::Dialect, target::Target,
@@ -71,11 +76,14 @@ impl PgServer {
     }
 
     /// Makes one attempt to connect.
-    async fn connect(&self, options: &PgConnectOptions) -> Result<PgConnection, ConnectError> {
+    pub(crate) async fn connect(
+        &self,
+        options: &PgConnectOptions,
+    ) -> Result<PgConnection, ConnectError> {
         options.connect().await.map_err(|error| self.refusal(error))
     }
 
-    fn refusal(&self, error: sqlx::Error) -> ConnectError {
+    pub(crate) fn refusal(&self, error: sqlx::Error) -> ConnectError {
         let what = format!("cannot connect to {self}");
         let passing = match &error {
             // Not an address at all.
@@ -132,7 +140,7 @@ impl PgServer {
         }
     }
 
-    fn database(&self) -> &str {
+    pub(crate) fn database(&self) -> &str {
         // As the server has it.
         let options = &self.options;
         options.get_database().unwrap_or(options.get_username())
@@ -203,6 +211,8 @@ impl Migratable for PgServer {
             // None are prepared but by a migration in Rust, and a pooler may know none of them.
             .statement_cache_capacity(0);
         let connection = self.connect(&options).await?;
-        Ok(PgSession::new(connection, options, names, brake.session()))
+        let badge = brake.session();
+        let observer = Observer::new(options.clone(), Arc::clone(&badge));
+        Ok(PgSession::new(connection, options, observer, names, badge))
     }
 }

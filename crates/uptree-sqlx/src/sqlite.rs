@@ -17,6 +17,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteConnection},
 };
 
+pub(crate) use self::lock_file::LockFile;
 use self::{brake::SqliteBrake, session::SqliteSession};
 use crate::{
     ConnectError, DatabaseUrl, UrlError, classify::is_busy, error::WHO_HAS_IT, ledger::Names,
@@ -137,7 +138,10 @@ impl SqliteFile {
         raw_sql(read).execute(&mut *connection).await.map(drop)
     }
 
-    async fn open(&self, options: &SqliteConnectOptions) -> Result<SqliteConnection, ConnectError> {
+    pub(crate) async fn open(
+        &self,
+        options: &SqliteConnectOptions,
+    ) -> Result<SqliteConnection, ConnectError> {
         options.connect().await.map_err(|error| self.refusal(error))
     }
 
@@ -289,9 +293,14 @@ impl Migratable for SqliteFile {
 }
 
 impl SqliteFile {
+    /// Whether there is no such file yet.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.kind == Kind::Writable && !self.path().exists()
+    }
+
     /// The file whose lock says that somebody is migrating; none for a database in memory, which
     /// nobody else has.
-    fn lock_path(&self) -> Option<PathBuf> {
+    pub(crate) fn lock_path(&self) -> Option<PathBuf> {
         if self.kind == Kind::Memory {
             return None;
         }

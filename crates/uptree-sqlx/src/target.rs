@@ -67,6 +67,16 @@ impl Target {
         own == TypeId::of::<Db>()
     }
 
+    /// The user that logs in, if the database has users.
+    pub(crate) fn user(&self) -> Option<String> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(server) => Some(server.options().get_username().to_owned()),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => None,
+        }
+    }
+
     /// Whose SQL it takes.
     pub(crate) fn dialect(&self) -> Dialect {
         match self {

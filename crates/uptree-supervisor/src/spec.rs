@@ -1,6 +1,6 @@
 //! A child as it stands in a list: what it is called, how it is supervised, what it runs.
 
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{any::Any, borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use tokio::task::JoinHandle;
 use uptree_core::{Backoff, ChildType, Restart, Shutdown, Spec};
@@ -116,6 +116,43 @@ impl ChildSpec {
         self.0.children()
     }
 
+    /// The child itself, if it is a `T`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use uptree_supervisor::{IntoChild, Supervisor};
+    ///
+    /// let tree = Supervisor::new("app").child(Supervisor::new("db")).into_child();
+    /// let db = &tree.children().unwrap()[0];
+    /// assert!(db.get::<Supervisor>().is_some());
+    /// ```
+    pub fn get<T: Child>(&self) -> Option<&T> {
+        self.0.child().downcast_ref()
+    }
+
+    /// This child and all below it, each with its path: a supervisor before its children, and
+    /// those in the order of their list. What is started at run time is not there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use uptree_supervisor::{IntoChild, Supervisor};
+    ///
+    /// let tree = Supervisor::new("app").child(Supervisor::new("db")).into_child();
+    /// let paths: Vec<_> = tree.walk().map(|(path, _)| path).collect();
+    /// assert_eq!(paths, ["app", "app/db"]);
+    /// ```
+    pub fn walk(&self) -> impl Iterator<Item = (String, &ChildSpec)> {
+        let mut next = vec![(self.id().to_owned(), self)];
+        std::iter::from_fn(move || {
+            let (path, child) = next.pop()?;
+            let below = child.children().unwrap_or_default().iter().rev();
+            next.extend(below.map(|below| (format!("{path}/{}", below.id()), below)));
+            Some((path, child))
+        })
+    }
+
     /// Whether it is a worker or a supervisor.
     pub fn child_type(&self) -> ChildType {
         match self.children() {
@@ -176,16 +213,9 @@ impl ChildSpec {
 
     /// The accepted work that this child and those below it still hold, each with its path.
     pub fn lost(&self) -> Vec<(String, Lost)> {
-        let own = self.0.lost();
-        let mut all: Vec<_> = own
-            .map(|lost| (self.id().to_owned(), lost))
-            .into_iter()
-            .collect();
-        for child in self.children().unwrap_or_default() {
-            let below = child.lost().into_iter();
-            all.extend(below.map(|(path, lost)| (format!("{}/{path}", self.id()), lost)));
-        }
-        all
+        self.walk()
+            .filter_map(|(path, child)| Some((path, child.0.lost()?)))
+            .collect()
     }
 
     pub(crate) fn core(&self) -> Spec {
@@ -256,6 +286,7 @@ trait Spawn: Send + Sync {
         }
     }
     fn spawn(self: Arc<Self>, life: Arc<Incarnation>) -> JoinHandle<()>;
+    fn child(&self) -> &dyn Any;
     fn check(&self) -> Vec<BoxError>;
     fn lost(&self) -> Option<Lost>;
     fn children(&self) -> Option<&[ChildSpec]>;
@@ -280,6 +311,10 @@ impl<C: Child> Spawn for Kept<C> {
     fn spawn(self: Arc<Self>, life: Arc<Incarnation>) -> JoinHandle<()> {
         let cx = crate::Starting::new(life.clone());
         task::spawn_root(life, async move { self.child.run(cx).await })
+    }
+
+    fn child(&self) -> &dyn Any {
+        &self.child
     }
 
     fn check(&self) -> Vec<BoxError> {
@@ -316,6 +351,10 @@ impl Spawn for Changed {
 
     fn spawn(self: Arc<Self>, life: Arc<Incarnation>) -> JoinHandle<()> {
         self.spec.0.clone().spawn(life)
+    }
+
+    fn child(&self) -> &dyn Any {
+        self.spec.0.child()
     }
 
     fn check(&self) -> Vec<BoxError> {
@@ -435,5 +474,37 @@ mod tests {
         assert!(!first.options().significant);
         assert!(second.options().significant);
         assert_eq!(second.options().restart, Restart::Transient);
+    }
+
+    #[test]
+    fn a_child_is_found_in_the_tree_also_under_another_id() {
+        struct Scale(u32);
+        impl Child for Scale {
+            async fn run(&self, cx: crate::Starting) -> Result {
+                cx.done()
+            }
+        }
+        let scale = Scale(7).into_child();
+        let group = crate::Supervisor::new("group").child(scale.clone().with_id("heavy"));
+        let tree = crate::Supervisor::new("app")
+            .child(group)
+            .child(worker("a", (), idle))
+            .child(scale.with_id("light"))
+            .into_child();
+        let paths: Vec<_> = tree.walk().map(|(path, _)| path).collect();
+        let expected = ["app", "app/group", "app/group/heavy", "app/a", "app/light"];
+        assert_eq!(paths, expected);
+        let scales = tree.walk().filter_map(|(path, child)| {
+            let scale = child.get::<Scale>()?;
+            Some((path, scale.0))
+        });
+        let scales: Vec<_> = scales.collect();
+        assert_eq!(
+            scales,
+            [
+                ("app/group/heavy".to_owned(), 7),
+                ("app/light".to_owned(), 7)
+            ]
+        );
     }
 }

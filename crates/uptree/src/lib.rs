@@ -15,11 +15,17 @@
 //! | `http` | the endpoint, its probes and its drain | yes |
 //! | `sqlite` | pool and migrator on SQLite | yes |
 //! | `postgres` | pool and migrator on Postgres | yes |
+//! | `mysql` | pool and migrator on MySQL and MariaDB | no |
+//!
+//! With a database the service has a command, `SERVICE migrate`.
 
+mod commands;
+
+pub use commands::{Commands, main, main_with};
 pub use uptree_app::*;
 #[cfg(feature = "http")]
 pub use uptree_http as http;
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub use uptree_sqlx as sqlx;
 
 /// What a service's `main` and its children use.
@@ -31,6 +37,6 @@ pub mod prelude {
     };
     #[cfg(feature = "http")]
     pub use uptree_http::{Endpoint, HttpSettings, Problem, Ready};
-    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     pub use uptree_sqlx::{DatabaseSettings, Migrator, Repo};
 }

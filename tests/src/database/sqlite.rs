@@ -32,7 +32,8 @@ impl Sqlite {
         }
     }
 
-    pub(super) fn file(&self) -> &Path {
+    /// The file.
+    pub fn file(&self) -> &Path {
         &self.file
     }
 
@@ -72,7 +73,7 @@ impl Sqlite {
     }
 
     pub(super) fn remove(&self) {
-        for suffix in ["", "-wal", "-shm", "-migrate"] {
+        for suffix in ["", "-wal", "-shm", "-journal", "-migrate"] {
             let mut file = self.file.clone().into_os_string();
             file.push(suffix);
             let _ = std::fs::remove_file(file);

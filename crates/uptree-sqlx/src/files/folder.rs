@@ -113,7 +113,7 @@ fn migration(path: &Path, version: i64, rest: &str) -> Result<Migration, Migrate
     ))
 }
 
-fn text(path: &Path, bytes: Vec<u8>) -> Result<String, FileError> {
+pub(super) fn text(path: &Path, bytes: Vec<u8>) -> Result<String, FileError> {
     String::from_utf8(bytes).map_err(|error| {
         let byte = error.utf8_error().valid_up_to();
         let bytes = error.as_bytes();

@@ -3,7 +3,7 @@
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, Row as _, postgres::PgRow, raw_sql};
 
-use super::{super::sql::lock_key, PgSession, code_of};
+use super::{super::sql::lock_key, PgSession, code_of, soon};
 use crate::ledger::{self, Instance, Ledger, Mark, Row};
 
 impl PgSession {
@@ -49,15 +49,17 @@ impl PgSession {
         rows: &mut Vec<PgRow>,
     ) -> Result<(), sqlx::Error> {
         let mut results = raw_sql(AssertSqlSafe(sql)).fetch(&mut self.connection);
-        while let Some(row) = results.try_next().await? {
-            rows.push(row);
-        }
-        Ok(())
+        let all = async {
+            while let Some(row) = results.try_next().await? {
+                rows.push(row);
+            }
+            Ok(())
+        };
+        soon(all).await
     }
 
     fn orient(&mut self, row: &PgRow) -> Result<(), sqlx::Error> {
         let pid = row.try_get(0)?;
-        self.engaged.set(pid);
         self.moved |= self.pid != 0 && self.pid != pid;
         self.pid = pid;
         let database: String = row.try_get(1)?;
@@ -65,12 +67,13 @@ impl PgSession {
         if let Some(schema) = row.try_get::<Option<String>, _>(2)? {
             self.tables.qualify(&schema);
         }
-        self.tables.has_schema = row.try_get(5)?;
+        self.tables.has_schema = row.try_get(6)?;
         self.there = match (row.try_get(3)?, row.try_get(4)?) {
             (false, _) => ledger::Tables::None,
             (true, false) => ledger::Tables::Sqlx,
             (true, true) => ledger::Tables::All,
         };
+        self.is_empty = row.try_get(5)?;
         Ok(())
     }
 

@@ -1,0 +1,317 @@
+//! `SERVICE migrate`: what a service's binary can do about its schema without running the service.
+//!
+//! Each command is in a file of its own. They find the [`Migrator`] in the list of children, so that
+//! they have its files, its connection and its ledger. What is printed as JSON keeps its shape.
+
+mod ask;
+mod baseline;
+mod desk;
+mod dry_run;
+mod grants;
+mod output;
+mod plan;
+mod resolve;
+mod state;
+mod status;
+mod up;
+
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches};
+use tokio::time::timeout;
+use uptree_app::{BoxError, ChildSpec, Command, CommandContext, CommandFuture, Exit, Result, help};
+
+use crate::{
+    ConnectError, MigrateError, Migrator,
+    files::File,
+    ledger::Ledger,
+    session::{Migratable, Session},
+    split::Dialect,
+    target::{Target, with_database},
+};
+
+/// How long an attempt to connect may take.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// `SERVICE migrate`: a command that plans, applies and explains the migrations of the [`Migrator`]
+/// in the service's list of children.
+///
+/// The facade's `main` has it; with [`uptree_app::main_with`] it is to be named.
+///
+/// | | |
+/// |---|---|
+/// | `plan` | what `up` would do, statement by statement |
+/// | `status` | what became of each migration, and who is migrating |
+/// | `up` | applies what is missing, as the child does |
+/// | `dry-run` | applies it in a transaction that is rolled back |
+/// | `resolve` | takes the answer to what only a person can know |
+/// | `baseline` | enters migrations as applied without running them |
+/// | `grants` | prints what the service's role needs |
+///
+/// Each takes `--json`. The exit code is 0 only if what was asked for is so: see [`Exit`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Migrate;
+
+impl Command for Migrate {
+    fn clap(&self) -> clap::Command {
+        let version = |help: &'static str| {
+            Arg::new("to")
+                .long("to")
+                .value_name("VERSION")
+                .value_parser(clap::value_parser!(i64))
+                .help(help)
+        };
+        let flag = |name: &'static str, help: &'static str| {
+            Arg::new(name)
+                .long(name)
+                .action(ArgAction::SetTrue)
+                .help(help)
+        };
+        let command =
+            |name: &'static str, about: &'static str| clap::Command::new(name).about(about);
+        let commands = [
+            command("plan", "Shows what `up` would do, and changes nothing")
+                .arg(flag("offline", "Lists all migrations, without a database")),
+            command("status", "Shows what became of each migration").after_help(
+                "Exit codes: 0 the schema is as this program needs it; 1 it is not, or it cannot \
+                 be read",
+            ),
+            command(
+                "up",
+                "Applies what is missing, as the service does when it starts",
+            )
+            .arg(version("Applies no migration after this one"))
+            .after_help(
+                "Exit codes: 0 the ledger says that all is applied; 1 it failed; 143 or 130 ended \
+                 by SIGTERM or SIGINT with something left",
+            ),
+            command(
+                "dry-run",
+                "Applies what is missing in a transaction, and rolls it back",
+            )
+            .arg(version("Tries no migration after this one"))
+            .after_help(
+                "Tables are locked for as long as it takes. On MySQL and MariaDB, where a schema \
+                 cannot be rolled back, it prints the SQL",
+            ),
+            resolve::arguments(command(
+                "resolve",
+                "Takes the answer to what only a person can know",
+            )),
+            command(
+                "baseline",
+                "Enters migrations as applied, without running them",
+            )
+            .arg(version("The last of them").required(true))
+            .arg(flag("yes", "Does not ask")),
+            grants::arguments(command(
+                "grants",
+                "Prints the SQL that gives a role what it needs",
+            )),
+        ];
+        let commands = commands.map(|command| {
+            let child = Arg::new("child")
+                .long("child")
+                .value_name("PATH")
+                .help("Which migrator, if there are several: its path or its id");
+            command
+                .arg(child)
+                .arg(flag("json", "Prints one JSON object"))
+        });
+        clap::Command::new("migrate")
+            .about("Plans, applies and explains the migrations of the database")
+            .subcommand_required(true)
+            .arg_required_else_help(true)
+            .subcommands(commands)
+    }
+
+    fn headings(&self) -> &'static [&'static str] {
+        &["Database", "Migrations"]
+    }
+
+    fn run(&self, matches: &ArgMatches, cx: CommandContext) -> CommandFuture {
+        let Some((name, matches)) = matches.subcommand() else {
+            return Box::pin(async { Exit::error(&*BoxError::from("no command")) });
+        };
+        let (name, matches) = (name.to_owned(), matches.clone());
+        Box::pin(async move {
+            let chosen = match choose(cx.root(), &matches) {
+                Ok(chosen) => chosen,
+                Err(error) => return Exit::error(&*error),
+            };
+            if name == "up" {
+                return up::run(chosen, &cx).await;
+            }
+            // Dropped, it leaves its connection, and what was not committed is rolled back.
+            tokio::select! {
+                biased;
+                done = run(&name, chosen, &matches) => {
+                    done.unwrap_or_else(|error| Exit::error(&*error))
+                }
+                signal = cx.signal() => Exit::interrupted(signal, "it was not done"),
+            }
+        })
+    }
+}
+
+async fn run(name: &str, chosen: Chosen, matches: &ArgMatches) -> Result<Exit> {
+    match name {
+        "plan" => plan::run(&chosen, matches.get_flag("offline")).await,
+        "status" => status::run(&chosen).await,
+        "dry-run" => dry_run::run(&chosen).await,
+        "resolve" => resolve::run(&chosen, matches).await,
+        "baseline" => baseline::run(&chosen, matches.get_flag("yes")).await,
+        "grants" => Ok(grants::run(&chosen, matches)),
+        name => Err(format!("there is no command {name}").into()),
+    }
+}
+
+/// The migrator that a command is about, and how it is to answer.
+struct Chosen {
+    path: String,
+    migrator: Migrator,
+    to: Option<i64>,
+    json: bool,
+}
+
+/// The one that `--child` names, or the only one.
+fn choose(root: &ChildSpec, matches: &ArgMatches) -> Result<Chosen> {
+    let all: Vec<_> = root
+        .walk()
+        .filter_map(|(path, child)| Some((path, child.get::<Migrator>()?)))
+        .collect();
+    let paths = || {
+        let paths: Vec<_> = all.iter().map(|(path, _)| &**path).collect();
+        paths.join(", ")
+    };
+    let wanted = matches.get_one::<String>("child");
+    let is_wanted = |path: &str| match wanted {
+        Some(wanted) => path == wanted || path.rsplit('/').next() == Some(wanted),
+        None => true,
+    };
+    let mut found = all.iter().filter(|(path, _)| is_wanted(path));
+    let (path, migrator) = match (found.next(), found.next(), wanted) {
+        (Some(found), None, _) => found,
+        (Some(_), Some(_), _) => {
+            let remedy = format!("name one with --child: {}", paths());
+            return Err(help("the list of children has several migrators", remedy));
+        }
+        (None, _, Some(wanted)) if !all.is_empty() => {
+            let remedy = format!("these are: {}", paths());
+            return Err(help(format!("{wanted} is no migrator"), remedy));
+        }
+        (None, ..) => {
+            let remedy = "add a `Migrator` to it";
+            return Err(help("the list of children has no migrator", remedy));
+        }
+    };
+    let to = matches.try_get_one::<i64>("to");
+    Ok(Chosen {
+        path: path.clone(),
+        migrator: (*migrator).clone(),
+        to: to.ok().flatten().copied(),
+        json: matches.get_flag("json"),
+    })
+}
+
+impl Chosen {
+    fn target(&self) -> &Target {
+        self.migrator.target()
+    }
+
+    fn dialect(&self) -> Dialect {
+        self.target().dialect()
+    }
+
+    /// The ledger's table, for people.
+    fn ledger(&self) -> String {
+        let names = self.migrator.names();
+        match &names.schema {
+            Some(schema) => format!("{schema}.{}", names.ledger),
+            None => names.ledger.clone(),
+        }
+    }
+
+    fn files(&self) -> Result<Vec<File>> {
+        let files = self.migrator.load().map_err(MigrateError::with_help)?.files;
+        if let Some(to) = self.to
+            && to != 0
+            && !files.iter().any(|file| file.version() == to)
+        {
+            let error = format!("there is no migration {to}");
+            let newest = files.last().map_or(0, File::version);
+            return Err(help(error, format!("the newest is {newest}")));
+        }
+        Ok(files)
+    }
+
+    /// What the ledger says now, and who is migrating, if that can be known. Nothing is written.
+    async fn read(&self) -> Result<Found> {
+        #[cfg(feature = "sqlite")]
+        if let Target::Sqlite(file) = self.target()
+            && file.is_missing()
+        {
+            // To look at it would make it.
+            return Ok(Found::default());
+        }
+        with_database!(self.target(), |database| self.read_from(database).await)
+    }
+
+    async fn read_from<M: Migratable>(&self, database: &M) -> Result<Found> {
+        let brake = database.brake();
+        let mut session = self.session(database, &brake).await?;
+        let ledger = session.check(None).await;
+        let holder = match &ledger {
+            Ok(_) => session.holder().await,
+            Err(_) => None,
+        };
+        session.close().await;
+        let ledger = ledger.map_err(|error| self.unreadable(error))?;
+        Ok(Found { ledger, holder })
+    }
+
+    /// A migrator's connection; one attempt.
+    async fn session<M: Migratable>(&self, database: &M, brake: &M::Brake) -> Result<M::Session> {
+        let session = timeout(CONNECT, database.session(self.migrator.names(), brake)).await;
+        let session = session.unwrap_or_else(|_| {
+            Err(ConnectError::TimedOut {
+                what: format!("cannot connect to {database}"),
+                limit: CONNECT,
+            })
+        });
+        session.map_err(ConnectError::with_help)
+    }
+
+    fn unreadable(&self, error: sqlx::Error) -> BoxError {
+        let error = MigrateError::Ledger {
+            ledger: self.ledger(),
+            source: error.into(),
+        };
+        error.with_help()
+    }
+}
+
+/// What was found in the database.
+#[derive(Default)]
+struct Found {
+    ledger: Ledger,
+    /// Who is migrating.
+    holder: Option<String>,
+}
+
+/// Another process is migrating.
+fn elsewhere() -> BoxError {
+    help(
+        "another process is migrating this database",
+        "wait until it has ended; `migrate status` shows who it is",
+    )
+}
+
+/// The ledger's tables take no writing.
+fn unwritable(error: sqlx::Error) -> BoxError {
+    let error = MigrateError::Entry {
+        file: "rows".to_owned(),
+        source: error.into(),
+    };
+    error.with_help()
+}

@@ -1,0 +1,380 @@
+//! A connection for what commands do beside migrating: plain SQL, and the migrators' lock for the
+//! length of a transaction.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use sqlx::{
+    AssertSqlSafe, ColumnIndex, ConnectOptions, Connection, Database, Decode, Executor, Row, Type,
+    raw_sql,
+};
+use tokio::time::timeout;
+
+use super::CONNECT;
+#[cfg(feature = "sqlite")]
+use crate::sqlite::LockFile;
+use crate::{
+    ConnectError,
+    files::File,
+    ledger::{self, Names, Tables},
+    split::Dialect,
+    target::Target,
+};
+
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// How long SQLite waits for its own lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The name of sqlx's lock on a MySQL database.
+#[cfg(any())]
+const MYSQL_LOCK: &str = "LOWER(HEX(1026731422 * CRC32(DATABASE())))";
+
+/// A connection and what it needs to lock.
+pub(super) enum Desk {
+    #[cfg(feature = "postgres")]
+    Postgres {
+        connection: sqlx::PgConnection,
+        key: i64,
+    },
+    #[cfg(feature = "sqlite")]
+    Sqlite {
+        connection: sqlx::SqliteConnection,
+        lock_path: Option<std::path::PathBuf>,
+        elected: Option<LockFile>,
+    },
+    #[cfg(any())]
+    MySql { connection: sqlx::MySqlConnection },
+}
+
+/// Does the same with the connection, whichever it is.
+macro_rules! with_connection {
+    ($desk:expr, |$connection:ident| $body:expr) => {
+        match $desk {
+            #[cfg(feature = "postgres")]
+            Desk::Postgres {
+                connection: $connection,
+                ..
+            } => $body,
+            #[cfg(feature = "sqlite")]
+            Desk::Sqlite {
+                connection: $connection,
+                ..
+            } => $body,
+            #[cfg(any())]
+            Desk::MySql {
+                connection: $connection,
+                ..
+            } => $body,
+        }
+    };
+}
+
+/// A row, all of whose columns were selected as text.
+pub(super) type TextRow = Vec<Option<String>>;
+
+/// A statement that failed, after so many others of its text.
+pub(super) struct Failed {
+    pub(super) completed: usize,
+    pub(super) error: sqlx::Error,
+}
+
+impl Desk {
+    /// Connects, once.
+    pub(super) async fn open(target: &Target) -> Result<Self, ConnectError> {
+        let connecting = Self::connect(target);
+        let connected = timeout(CONNECT, connecting).await;
+        connected.unwrap_or_else(|_| {
+            Err(ConnectError::TimedOut {
+                what: format!("cannot connect to {target}"),
+                limit: CONNECT,
+            })
+        })
+    }
+
+    async fn connect(target: &Target) -> Result<Self, ConnectError> {
+        match target {
+            #[cfg(feature = "postgres")]
+            Target::Postgres(server) => {
+                let options = server.options().clone();
+                let options = options.application_name("uptree migrate");
+                let options = options.disable_statement_logging();
+                let mut connection = server.connect(&options).await?;
+                let name = text_rows(&mut connection, "SELECT current_database()::text").await;
+                let name = name.map_err(|error| server.refusal(error))?;
+                let key = crate::postgres::lock_key(first(&name).unwrap_or_default());
+                Ok(Self::Postgres { connection, key })
+            }
+            #[cfg(feature = "sqlite")]
+            Target::Sqlite(file) => {
+                let options = file.options().clone().busy_timeout(BUSY_TIMEOUT);
+                let connection = file.open(&options.disable_statement_logging()).await?;
+                Ok(Self::Sqlite {
+                    connection,
+                    lock_path: file.lock_path(),
+                    elected: None,
+                })
+            }
+            #[cfg(any())]
+            Target::MySql(server) => {
+                let options = server.options().clone().disable_statement_logging();
+                let connection = server.connect(&options).await?;
+                Ok(Self::MySql { connection })
+            }
+        }
+    }
+
+    /// What a query returns, if all its columns are texts.
+    pub(super) async fn rows(&mut self, sql: &str) -> Result<Vec<TextRow>, sqlx::Error> {
+        with_connection!(self, |connection| text_rows(connection, sql).await)
+    }
+
+    /// Runs any number of statements.
+    pub(super) async fn run(&mut self, sql: &str) -> Result<(), Failed> {
+        with_connection!(self, |connection| run(connection, sql).await)
+    }
+
+    /// Runs one statement of ours, and says how many rows it has changed.
+    pub(super) async fn change(&mut self, sql: &str) -> Result<u64, sqlx::Error> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        with_connection!(self, |connection| {
+            let done = raw_sql(sql).execute(connection).await?;
+            Ok(done.rows_affected())
+        })
+    }
+
+    /// Begins a transaction in which no migrator is at work; answers `false` if one is.
+    pub(super) async fn begin(&mut self) -> Result<bool, sqlx::Error> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres { connection, key } => {
+                let sql = format!(
+                    "BEGIN; SET LOCAL lock_timeout = '2s';
+                     SELECT pg_catalog.pg_try_advisory_xact_lock({key})::text"
+                );
+                let rows = text_rows(connection, &sql).await?;
+                Ok(first(&rows) == Some("true"))
+            }
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite {
+                connection,
+                lock_path,
+                elected,
+            } => {
+                let elected = elect(lock_path.as_deref(), elected);
+                if elected {
+                    raw_sql("BEGIN IMMEDIATE").execute(connection).await?;
+                }
+                Ok(elected)
+            }
+            #[cfg(any())]
+            Self::MySql { .. } => {
+                let locked = self.lock().await?;
+                if locked {
+                    self.change("START TRANSACTION").await?;
+                }
+                Ok(locked)
+            }
+        }
+    }
+
+    /// Keeps migrators away until the connection ends; answers `false` if one is at work.
+    pub(super) async fn lock(&mut self) -> Result<bool, sqlx::Error> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres { connection, key } => {
+                let sql = format!("SELECT pg_catalog.pg_try_advisory_lock({key})::text");
+                let rows = text_rows(connection, &sql).await?;
+                Ok(first(&rows) == Some("true"))
+            }
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite {
+                lock_path, elected, ..
+            } => Ok(elect(lock_path.as_deref(), elected)),
+            #[cfg(any())]
+            Self::MySql { connection } => {
+                let sql = format!("SELECT CAST(COALESCE(GET_LOCK({MYSQL_LOCK}, 0), 0) AS CHAR)");
+                let rows = text_rows(connection, &sql).await?;
+                Ok(first(&rows) == Some("1"))
+            }
+        }
+    }
+
+    /// Ends the transaction.
+    pub(super) async fn commit(&mut self) -> Result<(), sqlx::Error> {
+        self.change("COMMIT").await.map(drop)
+    }
+
+    /// Ends the connection, and with it what was not committed.
+    pub(super) async fn close(self) {
+        with_connection!(self, |connection| {
+            let _ = timeout(GOODBYE, connection.close()).await;
+        });
+    }
+}
+
+/// Takes the lock of SQLite's migrators, unless it is there already.
+#[cfg(feature = "sqlite")]
+fn elect(path: Option<&std::path::Path>, elected: &mut Option<LockFile>) -> bool {
+    let Some(path) = path.filter(|_| elected.is_none()) else {
+        return true;
+    };
+    match LockFile::try_take(path) {
+        Ok(lock) => *elected = lock,
+        // Not every file system has such locks.
+        Err(error) => {
+            tracing::debug!(%error, "no lock file {}", path.display());
+            return true;
+        }
+    }
+    elected.is_some()
+}
+
+/// The first column of the first row.
+pub(super) fn first(rows: &[TextRow]) -> Option<&str> {
+    rows.first()?.first()?.as_deref()
+}
+
+async fn text_rows<C>(connection: &mut C, sql: &str) -> Result<Vec<TextRow>, sqlx::Error>
+where
+    C: Connection,
+    for<'c> &'c mut C: Executor<'c, Database = C::Database>,
+    for<'r> String: Decode<'r, C::Database> + Type<C::Database>,
+    usize: ColumnIndex<<C::Database as Database>::Row>,
+{
+    let sql = AssertSqlSafe(sql.to_owned());
+    let rows = raw_sql(sql).fetch_all(connection).await?;
+    let texts = rows.iter().map(|row| {
+        let columns = (0..row.len()).map(|column| row.try_get_unchecked(column));
+        columns.collect()
+    });
+    texts.collect()
+}
+
+async fn run<C>(connection: &mut C, sql: &str) -> Result<(), Failed>
+where
+    C: Connection,
+    for<'c> &'c mut C: Executor<'c, Database = C::Database>,
+{
+    let mut completed = 0;
+    let mut results = raw_sql(AssertSqlSafe(sql.to_owned())).execute_many(connection);
+    while let Some(result) = results.next().await {
+        match result {
+            Ok(_) => completed += 1,
+            Err(error) => return Err(Failed { completed, error }),
+        }
+    }
+    Ok(())
+}
+
+/// How a database writes what commands write.
+#[derive(Clone, Debug)]
+pub(super) struct Words {
+    dialect: Dialect,
+    pub(super) ledger: String,
+    pub(super) steps: String,
+    pub(super) instances: String,
+}
+
+impl Words {
+    pub(super) fn new(names: &Names, dialect: Dialect) -> Self {
+        let qualified = |table: &str| match &names.schema {
+            Some(schema) => format!("{schema}.{table}"),
+            None => table.to_owned(),
+        };
+        Self {
+            dialect,
+            ledger: qualified(&names.ledger),
+            steps: qualified(&names.steps),
+            instances: qualified(&names.instances),
+        }
+    }
+
+    /// A literal.
+    pub(super) fn text(&self, text: &str) -> String {
+        match self.dialect {
+            Dialect::Postgres => {
+                let text = text.replace('\\', r"\\").replace('\'', "''");
+                format!("E'{text}'")
+            }
+            Dialect::Sqlite => format!("'{}'", text.replace('\'', "''")),
+            Dialect::MySql => format!("_utf8mb4 x'{}'", ledger::hex(text.as_bytes())),
+        }
+    }
+
+    /// Bytes.
+    pub(super) fn bytes(&self, bytes: &[u8]) -> String {
+        let hex = ledger::hex(bytes);
+        match self.dialect {
+            Dialect::Postgres => format!("pg_catalog.decode('{hex}', 'hex')"),
+            Dialect::Sqlite | Dialect::MySql => format!("x'{hex}'"),
+        }
+    }
+
+    /// The query for the ledger's versions, times of application and nanoseconds taken.
+    pub(super) fn times(&self) -> String {
+        let (version, at, took) = match self.dialect {
+            Dialect::Postgres => (
+                "version::text",
+                "to_char(installed_on AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')",
+                "execution_time::text",
+            ),
+            Dialect::Sqlite => (
+                "CAST(version AS TEXT)",
+                "strftime('%Y-%m-%dT%H:%M:%SZ', installed_on)",
+                "CAST(execution_time AS TEXT)",
+            ),
+            Dialect::MySql => (
+                "CAST(version AS CHAR)",
+                "DATE_FORMAT(installed_on, '%Y-%m-%dT%H:%i:%sZ')",
+                "CAST(execution_time AS CHAR)",
+            ),
+        };
+        format!("SELECT {version}, {at}, {took} FROM {}", self.ledger)
+    }
+}
+
+impl Words {
+    /// Creates the ledger and the table beside it; the third is made when a service boots.
+    pub(super) fn create(&self) -> Vec<String> {
+        let types = match self.dialect {
+            #[cfg(feature = "postgres")]
+            Dialect::Postgres => &ledger::POSTGRES,
+            #[cfg(feature = "sqlite")]
+            Dialect::Sqlite => &ledger::SQLITE,
+            #[cfg(any())]
+            Dialect::MySql => &ledger::MYSQL,
+            #[allow(unreachable_patterns, reason = "there may be all of them")]
+            _ => return Vec::new(),
+        };
+        let [ledger, steps, _] =
+            ledger::create([&self.ledger, &self.steps, &self.instances], types);
+        vec![ledger, steps]
+    }
+
+    /// Enters a file as applied, as sqlx's own `skip` does: its time is -1.
+    pub(super) fn enter(&self, file: &File) -> Vec<String> {
+        let (ledger, steps, version) = (&self.ledger, &self.steps, file.version());
+        let (description, checksum) = (self.text(file.description()), self.bytes(file.checksum()));
+        let entry = format!(
+            "INSERT INTO {ledger} (version, description, success, checksum, execution_time)
+             VALUES ({version}, {description}, TRUE, {checksum}, -1)"
+        );
+        let requires = file.requires();
+        let requires = requires.map(|requires| {
+            format!("INSERT INTO {steps} (version, requires) VALUES ({version}, {requires})")
+        });
+        [entry].into_iter().chain(requires).collect()
+    }
+
+    /// Takes a migration out of the tables.
+    pub(super) fn forget(&self, version: i64, tables: Tables) -> Vec<String> {
+        let tables = match tables {
+            Tables::All => &[&self.ledger, &self.steps][..],
+            Tables::Sqlx | Tables::None => &[&self.ledger],
+        };
+        let delete = |table| format!("DELETE FROM {table} WHERE version = {version}");
+        tables.iter().map(delete).collect()
+    }
+}

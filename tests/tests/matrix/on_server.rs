@@ -1,0 +1,216 @@
+//! Faults between a process and its server.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use uptree_tests::{Cut, Database, Example, Proxy, eventually};
+
+use crate::kinds::Kind;
+use crate::sample::{Sample, assert_same};
+use crate::{prepare, state};
+
+/// How many are tried where not all are.
+const TRIED: usize = 8;
+
+/// What a boot may take that has somebody else's to clean up.
+const RECOVERED: Duration = Duration::from_secs(60);
+
+/// How long a silence lasts that nobody gets past.
+const SILENT: Duration = Duration::from_millis(300);
+
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Kill,
+    Reset,
+    Silence,
+    KillServer,
+}
+
+const FAULTS: [Fault; 4] = [Fault::Kill, Fault::Reset, Fault::Silence, Fault::KillServer];
+
+/// When a fault happens.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// Before the flight gets through.
+    Before(u64),
+    /// While the server is at work on the flight, for which it takes about so long.
+    During(u64, Duration),
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Before(point) => write!(f, "before point {point}"),
+            Self::During(point, _) => write!(f, "while the server is at work on point {point}"),
+        }
+    }
+}
+
+pub(crate) fn try_all(database: &mut Database, kind: &Kind) {
+    let (before, all) = (kind.before(), kind.all());
+    let before = before.as_ref().map(tempfile::TempDir::path);
+    let (moments, undisturbed) = undisturbed(database, before, all.path());
+    let cells: Vec<_> = moments
+        .iter()
+        .flat_map(|moment| FAULTS.map(|fault| (*moment, fault)))
+        .collect();
+    let mut sample = Sample::of(&cells, TRIED);
+    let (mut missed, mut alone) = (0, 0);
+    for (moment, fault) in sample.chosen.clone() {
+        let fraction = sample.fraction();
+        prepare(database, before);
+        let mut trial = Trial::start(database, all.path(), moment);
+        let happened = trial.until_its_point();
+        if happened {
+            trial.lets_happen(database, fault, moment, fraction);
+        }
+        let what = format!("{}, {fault:?} {moment}", kind.name);
+        trial.is_followed_by_another(database, all.path(), fault, &what);
+        assert_same(&state(database), &undisturbed, &what);
+        missed += usize::from(!happened);
+        alone += usize::from(trial.goes_on_alone());
+        trial.end();
+        // Nor has the first done anything again.
+        assert_same(&state(database), &undisturbed, &what);
+    }
+    println!(
+        "{}, {}: {} points x {} faults, {}, all recovered ({alone} of the disturbed processes by \
+         themselves; {missed} were not there any more)",
+        database.kind(),
+        kind.name,
+        moments.len(),
+        FAULTS.len(),
+        sample.words,
+    );
+    // Else the points are another run's, and nothing was tried.
+    assert!(missed * 4 <= sample.chosen.len(), "{missed}");
+}
+
+/// What there is when nothing happens, and when something can.
+fn undisturbed(database: &Database, before: Option<&Path>, all: &Path) -> (Vec<Moment>, String) {
+    prepare(database, before);
+    let proxy = proxy(database);
+    let mut process = Example::migrating(&proxy.through(&database.url()), all, &[]);
+    process.wait_until_ready();
+    let points = proxy.points();
+    let moments = (1..=points).flat_map(|point| {
+        let during = proxy.answered_after(point);
+        let during = during.map(|took| Moment::During(point, took));
+        [Some(Moment::Before(point)), during].into_iter().flatten()
+    });
+    let moments = moments.collect();
+    process.stop();
+    (moments, state(database))
+}
+
+fn proxy(database: &Database) -> Proxy {
+    Proxy::to(database.addr().expect("it has a server"))
+}
+
+struct Trial {
+    process: Example,
+    proxy: Proxy,
+    reached: Receiver<()>,
+    /// Dropped, it lets the proxy go on.
+    go_on: Option<Sender<()>>,
+}
+
+impl Trial {
+    fn start(database: &Database, folder: &Path, moment: Moment) -> Self {
+        let proxy = proxy(database);
+        let (arrival, reached) = channel();
+        let (go_on, goes_on) = channel();
+        let call = Cut::call(move || {
+            let _ = arrival.send(());
+            let _: Result<(), _> = goes_on.recv();
+        });
+        match moment {
+            Moment::Before(point) => proxy.cut_at(point, call),
+            Moment::During(point, _) => proxy.cut_after(point, call),
+        }
+        let process = Example::migrating(&proxy.through(&database.url()), folder, &[]);
+        Self {
+            process,
+            proxy,
+            reached,
+            go_on: Some(go_on),
+        }
+    }
+
+    /// Whether there is such a point in this run.
+    fn until_its_point(&mut self) -> bool {
+        eventually(RECOVERED, || {
+            match self.reached.recv_timeout(Duration::from_millis(10)) {
+                Ok(()) => Some(true),
+                Err(RecvTimeoutError::Timeout) => self.is_through().then_some(false),
+                Err(RecvTimeoutError::Disconnected) => unreachable!("the proxy is there"),
+            }
+        })
+    }
+
+    fn lets_happen(
+        &mut self,
+        database: &mut Database,
+        fault: Fault,
+        moment: Moment,
+        fraction: f64,
+    ) {
+        if let Moment::During(_, took) = moment {
+            thread::sleep(took.mul_f64(fraction));
+        }
+        match (fault, moment) {
+            (Fault::Kill, _) => drop(self.process.process.kill()),
+            // To lose the flight is to reset the connection.
+            (Fault::Reset, Moment::Before(_)) => {}
+            (Fault::Reset, Moment::During(..)) => self.proxy.cut_all(Cut::Reset),
+            (Fault::Silence, _) => self.proxy.cut_all(Cut::Silence),
+            (Fault::KillServer, _) => database.kill(),
+        }
+        self.go_on = None;
+        if let Fault::KillServer = fault {
+            database.start_again();
+        }
+    }
+
+    /// Another boots, past the proxy, while the first is still there if nothing has killed it.
+    fn is_followed_by_another(&self, database: &Database, folder: &Path, fault: Fault, what: &str) {
+        let mut next = Example::migrating(&database.url(), folder, &[]);
+        if let Fault::Silence = fault {
+            let mut waited = Duration::ZERO;
+            let step = Duration::from_millis(10);
+            while waited < SILENT && !is_ready(&next) {
+                thread::sleep(step);
+                waited += step;
+            }
+            self.proxy.heal();
+        }
+        let ready = eventually(RECOVERED, || {
+            let ended = next.process.ended();
+            (is_ready(&next) || ended.is_some()).then_some(ended)
+        });
+        assert!(ready.is_none(), "{what}: the next one has ended: {ready:?}");
+        next.process.kill();
+    }
+
+    /// Whether the first has come to its end too; if not, it has given up.
+    fn goes_on_alone(&mut self) -> bool {
+        self.go_on = None;
+        eventually(RECOVERED, || self.is_through().then_some(()));
+        self.process.process.ended().is_none()
+    }
+
+    fn is_through(&mut self) -> bool {
+        is_ready(&self.process) || self.process.process.ended().is_some()
+    }
+
+    fn end(mut self) {
+        self.process.process.kill();
+    }
+}
+
+fn is_ready(process: &Example) -> bool {
+    process.log().contains(" migrating ready ")
+}
