@@ -1,12 +1,18 @@
 //! The databases that a pool can be of.
 
+#![allow(
+    unreachable_patterns,
+    clippy::match_wildcard_for_single_variants,
+    reason = "which others there are depends on the features"
+)]
+
 use futures_util::future::BoxFuture;
 use sqlx::{Any, AssertSqlSafe, Connection, Database, Row, any::AnyConnectOptions, raw_sql};
 
 use crate::{DatabaseUrl, WrongDatabase, target::Target};
 
 /// A database that a [`Repo`](crate::Repo) can be of: [`sqlx::Any`], [`sqlx::Postgres`],
-/// [`sqlx::Sqlite`].
+/// [`sqlx::Sqlite`], `sqlx::MySql`.
 ///
 /// It cannot be implemented elsewhere.
 pub trait Backend: sealed::Sealed {}
@@ -14,7 +20,7 @@ pub trait Backend: sealed::Sealed {}
 impl<Db: sealed::Sealed> Backend for Db {}
 
 /// A database whose own connections a migration in Rust can have: [`sqlx::Postgres`],
-/// [`sqlx::Sqlite`].
+/// [`sqlx::Sqlite`], `sqlx::MySql`.
 ///
 /// It cannot be implemented elsewhere.
 pub trait Native: Backend + sealed::Native {}
@@ -44,7 +50,8 @@ mod sealed {
     }
 }
 
-/// What is the same for each database, and cannot be written for all at once.
+// What is the same for each database, and cannot be written for all at once.
+
 macro_rules! text {
     () => {
         fn text(
@@ -60,15 +67,38 @@ macro_rules! text {
     };
 }
 
+macro_rules! forget {
+    () => {
+        fn forget(connection: &mut Self::Connection) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
+            Box::pin(async { connection.clear_cached_statements().await.map(|()| true) })
+        }
+    };
+}
+
 #[cfg(feature = "postgres")]
 impl sealed::Native for sqlx::Postgres {}
 
 #[cfg(feature = "sqlite")]
 impl sealed::Native for sqlx::Sqlite {}
 
+#[cfg(feature = "mysql")]
+impl sealed::Native for sqlx::MySql {}
+
 impl sealed::Sealed for Any {
     fn options(url: &DatabaseUrl) -> Result<AnyConnectOptions, WrongDatabase> {
         sqlx::any::install_default_drivers();
+        #[cfg(feature = "mysql")]
+        if let Target::MySql(server) = &url.target
+            && server.is_by_ipv6()
+        {
+            // sqlx has the address in the URL alone, and looks it up with its brackets.
+            return Err(WrongDatabase {
+                wanted: "sqlx::Any",
+                target: server.to_string(),
+                remedy: "name the host in DATABASE_URL in place of its address, or use \
+                         `Repo::<MySql>::typed`",
+            });
+        }
         Ok(url.any.clone())
     }
 
@@ -85,16 +115,12 @@ impl sealed::Sealed for sqlx::Postgres {
     fn options(url: &DatabaseUrl) -> Result<OptionsOf<Self>, WrongDatabase> {
         match &url.target {
             Target::Postgres(server) => Ok(server.options().clone()),
-            #[cfg(feature = "sqlite")]
-            other @ Target::Sqlite(_) => Err(wrong_database("Postgres", other)),
+            other => Err(wrong_database("Postgres", other)),
         }
     }
 
     text!();
-
-    fn forget(connection: &mut Self::Connection) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
-        Box::pin(async { connection.clear_cached_statements().await.map(|()| true) })
-    }
+    forget!();
 }
 
 #[cfg(feature = "sqlite")]
@@ -102,20 +128,32 @@ impl sealed::Sealed for sqlx::Sqlite {
     fn options(url: &DatabaseUrl) -> Result<OptionsOf<Self>, WrongDatabase> {
         match &url.target {
             Target::Sqlite(file) => Ok(file.options().clone()),
-            #[cfg(feature = "postgres")]
-            other @ Target::Postgres(_) => Err(wrong_database("SQLite", other)),
+            other => Err(wrong_database("SQLite", other)),
         }
     }
 
     text!();
-
-    fn forget(connection: &mut Self::Connection) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
-        Box::pin(async { connection.clear_cached_statements().await.map(|()| true) })
-    }
+    forget!();
 }
 
-#[cfg(all(feature = "postgres", feature = "sqlite"))]
+#[cfg(feature = "mysql")]
+impl sealed::Sealed for sqlx::MySql {
+    fn options(url: &DatabaseUrl) -> Result<OptionsOf<Self>, WrongDatabase> {
+        match &url.target {
+            Target::MySql(server) => Ok(server.options().clone()),
+            other => Err(wrong_database("MySQL", other)),
+        }
+    }
+
+    text!();
+    forget!();
+}
+
+#[allow(dead_code, reason = "there may be one database alone")]
 fn wrong_database(wanted: &'static str, target: &Target) -> WrongDatabase {
-    let target = target.to_string();
-    WrongDatabase { wanted, target }
+    WrongDatabase {
+        wanted,
+        target: target.to_string(),
+        remedy: "change DATABASE_URL, or use `Repo::new`, which goes by the URL",
+    }
 }
