@@ -37,6 +37,11 @@ const FILES: &[(&str, &str)] = &[
 /// The key that sqlx has for a database named `x`: 0x3d32ad9e times its CRC-32.
 const KEY: i64 = 2_426_406_526_280_428_506;
 
+/// The key that is Uptree's own.
+const OUR_KEY: i64 = KEY ^ 0x7570_7472_6565;
+
+const LOCKS_OF_OURS: &str = "SELECT count(*) FROM pg_locks AS l WHERE locktype = 'advisory'
+    AND (classid::bigint << 32) | objid::bigint = 2426356704327241407";
 const LOCKS: &str = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
 const INVALID: &str = "SELECT count(*) FROM pg_index WHERE NOT indisvalid";
 const LEDGER: &str = "SELECT version, success FROM _sqlx_migrations ORDER BY version";
@@ -210,6 +215,45 @@ async fn who_waits_for_sqlx_s_lock_goes_first_and_deadlocks_with_nobody() {
     service.stop().await;
     assert_eq!(server.psql("x", LEDGER), "1|t\n2|t");
     assert!(!server.log().contains("deadlock"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn a_deadlock_with_an_index_build_ends_with_the_index() {
+    let Some(server) = Postgres::start() else {
+        return;
+    };
+    let url = server.create_database("x");
+    let folder = migrations(&FILES[..1]);
+    let settings = settings(&url, folder.path());
+    boot_and_stop(&settings).await.unwrap();
+    write(folder.path(), FILES[1].0, FILES[1].1);
+    // It has a lock on the table, and will want the one that only Uptree's programs have.
+    let mut other = connect(&url).await;
+    let begin = "SET deadlock_timeout = '1h'; BEGIN; LOCK TABLE t IN ROW EXCLUSIVE MODE";
+    sqlx::raw_sql(begin).execute(&mut other).await.unwrap();
+    let mut service = Service::spawn(&settings);
+    until(&server, "x", LOCKS_OF_OURS, "1").await;
+    let building = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX%'
+                    AND state = 'active' AND wait_event_type = 'Lock'";
+    until(&server, "x", building, "1").await;
+    let wait = tokio::spawn(async move {
+        let lock = format!("SELECT pg_advisory_lock({OUR_KEY})");
+        let lock = sqlx::raw_sql(sqlx::AssertSqlSafe(lock));
+        lock.execute(&mut other).await.unwrap();
+        other
+    });
+    let other = soon(wait).await.unwrap();
+    assert!(
+        server.log().contains("deadlock detected"),
+        "{}",
+        server.log()
+    );
+    other.close().await.unwrap();
+    service.ready().await.unwrap();
+    service.stop().await;
+    assert_eq!(server.psql("x", INVALID), "0");
+    assert_eq!(server.psql("x", LEDGER), "1|t\n2|t");
+    until(&server, "x", LOCKS, "0").await;
 }
 
 #[tokio::test]

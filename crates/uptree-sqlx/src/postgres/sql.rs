@@ -286,6 +286,13 @@ fn own_key(key: i64) -> i64 {
     key ^ i64::from_be_bytes(*b"\0\0uptree")
 }
 
+/// Sees to it that this crate's own lock is held until the end of the transaction, whatever a file
+/// has done to the session's; fails, with a division by zero, if another has it.
+pub(super) fn hold(key: i64) -> String {
+    let own = own_key(key);
+    format!("SELECT 1 / pg_catalog.pg_try_advisory_xact_lock({own})::int")
+}
+
 /// Takes both locks for the transaction, and says whether it has them.
 pub(super) fn lock_transaction(key: i64) -> String {
     let own = own_key(key);

@@ -14,7 +14,11 @@ impl PgSession {
         lock: Option<&str>,
         instance: Option<&Instance>,
     ) -> Result<Vec<PgRow>, sqlx::Error> {
-        let mut assumed = ledger::Tables::All;
+        // To ask in vain is an error in the server's log, which those who wait need not repeat.
+        let mut assumed = match self.pid {
+            0 => ledger::Tables::All,
+            _ => self.there,
+        };
         loop {
             let mut sql = vec![self.tables.orientation()];
             sql.extend(lock.map(str::to_owned));
@@ -32,7 +36,9 @@ impl PgSession {
                 self.orient(row)?;
             }
             match failed {
-                None => return Ok(rows.split_off(1)),
+                None if self.there == assumed => return Ok(rows.split_off(1)),
+                // They have been made meanwhile.
+                None => assumed = self.there,
                 // The first row has told which of them there are.
                 Some(error) if is_undefined_table(&error) && self.there != assumed => {
                     assumed = self.there;
