@@ -25,6 +25,12 @@ fn ends(word: &str) -> bool {
         || word.ends_with("cursor")
 }
 
+/// Whether this word speaks of what is not undone with its transaction: nothing of that may be left
+/// when the files are applied one by one after all.
+fn stays(word: &str) -> bool {
+    matches!(word, "prepare" | "deallocate" | "discard") || word.contains("advisory")
+}
+
 /// Whether it speaks of constraints that wait for the end of the transaction: between files they are
 /// checked, and from then on do not wait any more.
 fn defers(text: &str) -> bool {
@@ -68,7 +74,7 @@ pub(super) fn batch(files: &[&File]) -> (usize, bool) {
         let text = sql.to_ascii_lowercase();
         knows_time |= words(&text).any(is_common);
         let statements = statement::parse(sql, Dialect::Postgres);
-        if statements.iter().any(is_control) {
+        if statements.iter().any(is_control) || words(&text).any(stays) {
             return (count, true);
         }
         let takes_time = statements.iter().any(writes_rows);
@@ -145,6 +151,8 @@ mod tests {
             "ROLLBACK TO a",
             "SET TRANSACTION READ WRITE",
             "SET CONSTRAINTS ALL IMMEDIATE",
+            "PREPARE a AS SELECT 1",
+            "SELECT pg_advisory_lock(1)",
         ] {
             check(&[PLAIN, sql, PLAIN], (1, true));
             check(&[sql, PLAIN], (0, true));

@@ -149,6 +149,11 @@ impl<'a> Message<'a> {
         &self.sql
     }
 
+    /// Whether something can be put after it.
+    pub(super) fn is_sure(&self) -> bool {
+        self.unsure_from.is_none()
+    }
+
     /// Whether something was put between the statements of a file.
     pub(super) fn is_cut(&self) -> bool {
         self.cut
@@ -229,10 +234,12 @@ impl<'a> Message<'a> {
             .all(|limit| limit.is_none() || limit == first);
         if sent == 0 && (!sure || cut == Cut::Whole || (one_pace && !told)) {
             self.limit(timeouts, first.unwrap_or(Pace::Ordinary));
-            if !sure {
+            if sure {
+                self.piece(file, 0, sql);
+            } else {
                 self.unsure_from.get_or_insert(self.units.len());
+                self.open_piece(file, 0, sql);
             }
-            self.piece(file, 0, sql);
             let units = statements.iter().enumerate();
             let units = units.map(|(index, statement)| unit(file, statement, index, total));
             self.units.extend(units);
@@ -267,6 +274,13 @@ impl<'a> Message<'a> {
     }
 
     fn piece(&mut self, file: &'a File, in_file: usize, text: &str) {
+        self.open_piece(file, in_file, text);
+        // It may end in a comment, or without its semicolon.
+        self.sql.push_str("\n;\n");
+    }
+
+    /// The last one of its message.
+    fn open_piece(&mut self, file: &'a File, in_file: usize, text: &str) {
         self.pieces.push(Piece {
             file,
             in_message: self.sql.len(),
@@ -274,8 +288,6 @@ impl<'a> Message<'a> {
             length: text.len(),
         });
         self.sql.push_str(text);
-        // It may end in a comment, or without its semicolon.
-        self.sql.push_str("\n;\n");
     }
 
     /// The file and the place of an error: by the server's position, counted in characters from 1,

@@ -2,7 +2,14 @@
 
 mod look;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection,
@@ -15,7 +22,7 @@ use self::look::{Blocker, Look};
 use super::badge::Badge;
 use crate::activity::Activity;
 
-/// How long a message may take before anybody looks at it.
+/// How long a statement may take before anybody looks at it.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// How often it is looked at then.
@@ -138,11 +145,18 @@ impl Observer {
         self.blockers.iter().map(words).collect()
     }
 
-    /// Tells of a message for as long as it is under way. Completes only when there is nothing to
-    /// wait for any more.
-    pub(super) async fn watch(&mut self, activity: &Activity) -> sqlx::Error {
+    /// Tells of a message for as long as it is under way, of which so many statements are completed.
+    /// Completes only when there is nothing to wait for any more.
+    pub(super) async fn watch(
+        &mut self,
+        completed: &AtomicUsize,
+        activity: &Activity,
+    ) -> sqlx::Error {
         let since = Instant::now();
-        if !self.closely {
+        let mut last = None;
+        // Where it moves on there is nothing to be seen.
+        while !self.closely && last != Some(completed.load(Ordering::Relaxed)) {
+            last = Some(completed.load(Ordering::Relaxed));
             sleep(QUIET).await;
         }
         let mut reached = Instant::now();

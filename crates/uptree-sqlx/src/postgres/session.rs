@@ -6,7 +6,15 @@ mod look;
 mod read;
 mod steps;
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::TryStreamExt;
 use sqlx::{
@@ -147,20 +155,23 @@ impl PgSession {
 
     /// Sends a message, and says how far it came.
     async fn send(&mut self, message: &Message<'_>, activity: &Activity) -> Answer {
-        let mut completed = 0;
+        let completed = AtomicUsize::new(0);
         let outcome = match self.badge.is_stopping() {
             true => Err(stopping()),
             false => {
                 let _work = self.badge.work();
-                let answers = answers(&mut self.connection, message, &mut completed, activity);
+                let answers = answers(&mut self.connection, message, &completed, activity);
                 tokio::select! {
                     biased;
                     outcome = answers => outcome,
-                    lost = self.observer.watch(activity) => Err(lost),
+                    lost = self.observer.watch(&completed, activity) => Err(lost),
                 }
             }
         };
-        Answer { completed, outcome }
+        Answer {
+            completed: completed.into_inner(),
+            outcome,
+        }
     }
 }
 
@@ -168,7 +179,7 @@ impl PgSession {
 async fn answers(
     connection: &mut PgConnection,
     message: &Message<'_>,
-    completed: &mut usize,
+    completed: &AtomicUsize,
     activity: &Activity,
 ) -> Result<(), sqlx::Error> {
     let mut files = 0;
@@ -176,12 +187,12 @@ async fn answers(
     let mut results = raw_sql(sql).fetch_many(connection);
     while let Some(result) = results.try_next().await? {
         if let Either::Left(_) = result {
-            if let Some(Unit::Own(Own::Done)) = message.unit(*completed) {
+            let number = completed.fetch_add(1, Ordering::Relaxed);
+            if let Some(Unit::Own(Own::Done)) = message.unit(number) {
                 files += 1;
                 activity.files(files);
             }
-            *completed += 1;
-            if let Some(Unit::File { number, total, .. }) = message.next_of_a_file(*completed) {
+            if let Some(Unit::File { number, total, .. }) = message.next_of_a_file(number + 1) {
                 activity.statement(number, total);
             }
         }

@@ -341,11 +341,13 @@ pub(super) const AS_OURSELVES: [&str; 2] = [
 ];
 
 /// What a file has set ends with it, and so do its constraints.
-pub(super) const RESET: [&str; 4] = [
+pub(super) const RESET: [&str; 5] = [
     "SET CONSTRAINTS ALL IMMEDIATE",
     "SET SESSION AUTHORIZATION DEFAULT",
     "RESET ROLE",
     "RESET ALL",
+    // The driver does not take notifications for answers.
+    "UNLISTEN *",
 ];
 
 /// The columns' types.

@@ -14,7 +14,9 @@ fn message<'a>(file: &'a File, cut: Cut) -> Message<'a> {
     let mut message = Message::new();
     message.own(Own::Frame, "BEGIN");
     message.file(file, 0, &timeouts(), cut);
-    message.own(Own::Done, "DONE");
+    if message.is_sure() {
+        message.own(Own::Done, "DONE");
+    }
     message
 }
 
@@ -68,13 +70,13 @@ fn a_file_s_own_setting_is_the_last_word() {
 }
 
 #[test]
-fn nothing_is_put_into_a_file_that_cannot_be_told_apart() {
+fn nothing_is_put_into_a_file_that_cannot_be_told_apart_nor_after_it() {
     for text in [
         "ALTER TABLE a ADD b int; SELECT 'open",
         r"SELECT '\'; DROP TABLE a; -- '",
     ] {
         let sql = sql(text, Cut::ByStatement);
-        assert!(sql.contains(&text.replace('\n', "")), "{sql}");
+        assert!(sql.ends_with(text), "{sql}");
     }
     let text = "INSERT INTO a VALUES (1); ALTER TABLE a ADD b int;";
     assert!(sql(text, Cut::Whole).contains(text));

@@ -1,6 +1,6 @@
 //! Applying files that are in a transaction: one message each, or one for many.
 
-use std::time::Duration;
+use std::{sync::atomic::AtomicUsize, time::Duration};
 
 use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 
@@ -90,8 +90,9 @@ impl PgSession {
         }
     }
 
-    /// A message that applies these files, and enters them.
-    fn message<'f>(&mut self, files: &[&'f File], cut: Cut) -> Message<'f> {
+    /// A message that applies these files, and enters them: two, if it is not sure where the file
+    /// ends.
+    fn messages<'f>(&mut self, files: &[&'f File], cut: Cut) -> Vec<Message<'f>> {
         let mut message = Message::new();
         message.own(Own::Frame, "BEGIN");
         let (sent, said) = match files {
@@ -107,16 +108,22 @@ impl PgSession {
             }
         }
         let timeouts = self.timeouts();
+        let mut messages = Vec::new();
         for (index, file) in files.iter().enumerate() {
             if index > 0 {
                 message.own(Own::Keep, &sql::between(self.checks_clients));
             }
             message.own(Own::Entry, &self.tables.enter(file));
             message.file(file, sent, &timeouts, cut);
+            if !message.is_sure() {
+                // A quote that is open would swallow what comes after it.
+                messages.push(std::mem::take(&mut message));
+            }
             self.finish(&mut message, file);
         }
         message.own(Own::Frame, "COMMIT");
-        message
+        messages.push(message);
+        messages
     }
 
     /// What comes after a file in its transaction.
@@ -136,24 +143,23 @@ impl PgSession {
         activity: &Activity,
         cut: Cut,
     ) -> Result<(), Failure> {
-        let message = self.message(files, cut);
-        let answer = self.send(&message, activity).await;
-        let error = match answer.outcome {
-            Ok(()) => {
-                self.there = ledger::Tables::All;
-                self.observer.relax();
-                return Ok(());
+        for message in self.messages(files, cut) {
+            let answer = self.send(&message, activity).await;
+            let Err(error) = answer.outcome else {
+                continue;
+            };
+            // Nothing was done yet, and if it was cut in the wrong place, that is not the file's
+            // fault.
+            let unreadable = answer.completed == 0 && code_of(&error).as_deref() == Some("42601");
+            if unreadable && message.is_cut() && cut != Cut::Whole {
+                return Box::pin(self.apply_whole(files, activity, Cut::Whole)).await;
             }
-            Err(error) => error,
-        };
-        // Nothing was done yet, and if it was cut in the wrong place, that is not the file's fault.
-        let unreadable = answer.completed == 0 && code_of(&error).as_deref() == Some("42601");
-        if unreadable && message.is_cut() && cut != Cut::Whole {
-            return Box::pin(self.apply_whole(files, activity, Cut::Whole)).await;
+            let failed = self.failed(&message, answer.completed, error, activity);
+            return Err(failed.await);
         }
-        Err(self
-            .failed(&message, answer.completed, error, activity)
-            .await)
+        self.there = ledger::Tables::All;
+        self.observer.relax();
+        Ok(())
     }
 
     /// What an error in a message means; the transaction is rolled back before anybody hears of it.
@@ -263,10 +269,11 @@ impl PgSession {
         };
         // Whoever has to stop it finds the process, whatever it is just doing.
         let _work = self.badge.work();
+        let nothing = AtomicUsize::new(0);
         tokio::select! {
             biased;
             ran = code(&mut self.connection) => ran.map_err(Failure::Code),
-            lost = self.observer.watch(activity) => Err(Failure::File(None, lost)),
+            lost = self.observer.watch(&nothing, activity) => Err(Failure::File(None, lost)),
         }
     }
 }

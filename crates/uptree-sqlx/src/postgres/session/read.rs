@@ -14,7 +14,7 @@ impl PgSession {
         lock: Option<&str>,
         instance: Option<&Instance>,
     ) -> Result<Vec<PgRow>, sqlx::Error> {
-        // To ask in vain is an error in the server's log, which those who wait need not repeat.
+        // As it was when it was last asked, if it was: to ask in vain is an error in the server's log.
         let mut assumed = match self.pid {
             0 => ledger::Tables::All,
             _ => self.there,
@@ -37,9 +37,12 @@ impl PgSession {
             }
             match failed {
                 None if self.there == assumed => return Ok(rows.split_off(1)),
-                // They have been made meanwhile.
-                None => assumed = self.there,
+                // There is nothing to read.
+                Some(error) if is_undefined_table(&error) && self.there == ledger::Tables::None => {
+                    return Ok(rows.split_off(1));
+                }
                 // The first row has told which of them there are.
+                None => assumed = self.there,
                 Some(error) if is_undefined_table(&error) && self.there != assumed => {
                     assumed = self.there;
                 }
@@ -73,7 +76,6 @@ impl PgSession {
         if let Some(schema) = row.try_get::<Option<String>, _>(2)? {
             self.tables.qualify(&schema);
         }
-        self.tables.has_schema = row.try_get(6)?;
         self.there = match (row.try_get(3)?, row.try_get(4)?) {
             (false, _) => ledger::Tables::None,
             (true, false) => ledger::Tables::Sqlx,
