@@ -91,7 +91,8 @@ impl Migrator {
     /// The folder that `MIGRATIONS_DIR` names, if it is set, replaces `migrations`.
     pub fn new<Db: Backend>(repo: &Repo<Db>, migrations: sqlx::migrate::Migrator) -> Self {
         let settings = repo.migrate_settings().clone();
-        let names = settings.names(&migrations.table_name);
+        let ledger = migrations.table_name;
+        let names = settings.names(&ledger);
         repo.set_ledger(&names);
         let (target, wrong) = match &settings.url {
             Some(url) => (url.target.clone(), repo.target().differs_from(&url.target)),

@@ -75,9 +75,11 @@ async fn sqlx_run(url: &str, folder: &Path) -> Result<(), MigrateError> {
 async fn sqlx_info(url: &str) -> Vec<i64> {
     let mut connection = connect(url).await;
     let table = "_sqlx_migrations";
-    connection.ensure_migrations_table(table).await.unwrap();
-    let applied = connection.list_applied_migrations(table).await.unwrap();
-    connection.close().await.unwrap();
+    let made = connection.ensure_migrations_table(table).await;
+    made.expect("the ledger is there, or is made");
+    let applied = connection.list_applied_migrations(table).await;
+    let applied = applied.expect("it can be read");
+    connection.close().await.expect("the server is there");
     applied.into_iter().map(|one| one.version).collect()
 }
 

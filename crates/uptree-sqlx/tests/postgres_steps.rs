@@ -70,7 +70,8 @@ fn points(proxy: &Proxy, text: &str) -> Vec<u64> {
     lines
         .map(|line| {
             let number = line.trim_start().split(|c: char| !c.is_ascii_digit());
-            number.into_iter().next().unwrap().parse().unwrap()
+            let number = number.into_iter().next().expect("it is never empty");
+            number.parse().expect("a line begins with its point")
         })
         .collect()
 }
@@ -143,11 +144,12 @@ async fn ended_half_way(statement: &str, half_way: &str) -> Option<(Postgres, St
     let reader = server.session("x", reader);
     let mut service = Service::spawn(&settings(&url, folder.path()));
     until(&server, "x", half_way, "t").await;
-    runs(&server, "x", statement.split(' ').next().unwrap()).await;
+    let (first, _) = statement.split_once(' ').expect("it has two words");
+    runs(&server, "x", first).await;
     assert_eq!(server.psql("x", END_MIGRATOR), "1");
     service.event(&["app/migrator: attempt failed"]).await;
     drop(reader);
-    service.ready().await.unwrap();
+    service.ready().await.expect("it recovers by itself");
     service.stop().await;
     until(&server, "x", LOCKS, "0").await;
     assert_eq!(server.psql("x", "SELECT count(*) FROM t WHERE id = 6"), "1");

@@ -11,7 +11,10 @@ use std::{
     time::Instant,
 };
 
-use sqlx::pool::{PoolConnectionMetadata, PoolOptions};
+use sqlx::{
+    error::DatabaseError,
+    pool::{PoolConnectionMetadata, PoolOptions},
+};
 
 use crate::{
     Backend,
@@ -123,7 +126,7 @@ impl Freshness {
 
     /// Whether the connection is alive after an error.
     fn refused(&self, error: &sqlx::Error) -> bool {
-        let Some(code) = error.as_database_error().and_then(|error| error.code()) else {
+        let Some(code) = error.as_database_error().and_then(DatabaseError::code) else {
             return false;
         };
         // No such table or schema, or no right to read it.

@@ -69,7 +69,9 @@ impl PgSession {
 
     fn orient(&mut self, row: &PgRow) -> Result<(), sqlx::Error> {
         let pid = row.try_get(0)?;
-        self.moved |= self.pid != 0 && self.pid != pid;
+        if self.pid != 0 && self.pid != pid {
+            self.pooled = Some(true);
+        }
         self.pid = pid;
         let database: String = row.try_get(1)?;
         self.key = lock_key(&database);
