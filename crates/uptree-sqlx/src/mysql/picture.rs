@@ -58,6 +58,7 @@ fn of_ddl(ddl: &Ddl, sql: &str) -> Recovery {
             Object::Table | Object::View | Object::Sequence => compare(names, relation),
             Object::Index => compare(&ddl.table, table),
             Object::Routine => compare(names, routine),
+            Object::Trigger if ddl.table.is_some() => compare(&ddl.table, triggers),
             Object::Trigger => compare(names, trigger),
             Object::Event => compare(names, event),
             Object::Database | Object::Schema => compare(names, database),
@@ -147,8 +148,25 @@ fn routine(schema: &str, name: &str) -> String {
     count("routines", "routine_schema", schema, "routine_name", name)
 }
 
+/// MariaDB looks through all the tables of the schema, or of all schemas if it is not that of the
+/// tables that is named.
 fn trigger(schema: &str, name: &str) -> String {
-    count("triggers", "trigger_schema", schema, "trigger_name", name)
+    count(
+        "triggers",
+        "event_object_schema",
+        schema,
+        "trigger_name",
+        name,
+    )
+}
+
+/// The triggers of a table.
+fn triggers(schema: &str, table: &str) -> String {
+    part(
+        "triggers",
+        "trigger_name",
+        &format!("event_object_schema = {schema} AND event_object_table = {table}"),
+    )
 }
 
 fn event(schema: &str, name: &str) -> String {

@@ -8,7 +8,7 @@ use sqlx::{
     mysql::{MySqlConnectOptions, MySqlConnection, MySqlRow},
     raw_sql,
 };
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{
     blockers,
@@ -35,6 +35,9 @@ const GOODBYE: Duration = Duration::from_secs(1);
 
 /// How long what is no file's may take, waits for locks included.
 const SOON: Duration = Duration::from_secs(40);
+
+/// How often a picture is tried, with pauses between, while others change what is to be seen.
+const DRAWINGS: u32 = 100;
 
 /// A session that has the lock, or asks for it. The server ends it when it has not heard of it for
 /// ten seconds, and so does the lock: what a connection that was cut in silence costs the others.
@@ -283,6 +286,31 @@ impl MySqlSession {
         }
     }
 
+    /// Draws a picture.
+    async fn draw(&mut self, picture: &str) -> Result<String, sqlx::Error> {
+        let mut attempts = 1;
+        loop {
+            let sql = format!("SELECT {picture};\nSHOW WARNINGS");
+            let rows = self.fetch_all(sql).await?;
+            let (picture, warnings) = rows.split_first().ok_or(sqlx::Error::RowNotFound)?;
+            let code_of = |row: &MySqlRow| row.try_get_unchecked::<u32, _>(1).ok();
+            // A table that others are about to change is left out of it, with a warning.
+            if !warnings
+                .iter()
+                .any(|row| code_of(row) == Some(code::SKIPPED.into()))
+            {
+                return picture.try_get_unchecked(0);
+            }
+            if attempts == DRAWINGS {
+                return Err(sqlx::Error::Protocol(
+                    "others are changing its tables".into(),
+                ));
+            }
+            attempts += 1;
+            sleep(Duration::from_millis(fastrand::u64(100..300))).await;
+        }
+    }
+
     /// Has the server cite the statement that it does not understand without what came after it.
     async fn cited_alone(
         &mut self,
@@ -450,10 +478,7 @@ impl Session for MySqlSession {
 
     async fn picture(&mut self, statement: &Statement<'_>) -> Result<String, sqlx::Error> {
         match recovery(statement) {
-            Recovery::Compare(picture) => {
-                let row = self.fetch_one(format!("SELECT {picture}")).await?;
-                row.try_get_unchecked(0)
-            }
+            Recovery::Compare(picture) => self.draw(&picture).await,
             Recovery::Repeat | Recovery::Ask => Ok(String::new()),
         }
     }
