@@ -457,9 +457,16 @@ impl Session for MySqlSession {
         Ok(1)
     }
 
-    async fn resume(&mut self, done: &[Statement<'_>]) -> Result<(), sqlx::Error> {
+    async fn resume(
+        &mut self,
+        _file: &File,
+        statements: &[Statement<'_>],
+        done: usize,
+    ) -> Result<(), Failure> {
+        let failed = |error| Failure::File(None, error);
+        let done = statements.get(..done).unwrap_or_default();
         self.used = true;
-        self.careful("").await?;
+        self.careful("").await.map_err(failed)?;
         self.own_limit = done.iter().any(script::sets_limit);
         for statement in done
             .iter()
@@ -467,7 +474,8 @@ impl Session for MySqlSession {
         {
             let (offset, more) = locked_too(statement, &self.tables).unwrap_or_default();
             let (head, tail) = statement.sql.split_at(offset);
-            self.execute(format!("{head}{more}{tail}")).await?;
+            let sql = format!("{head}{more}{tail}");
+            self.execute(sql).await.map_err(failed)?;
         }
         Ok(())
     }
