@@ -17,7 +17,7 @@ use crate::{
     files::File,
     ledger::{self, Mark},
     split::{Dialect, Scanner, is_sure},
-    statement::{Control, Ddl, Kind, Pace, Statement, Verb},
+    statement::{Control, Ddl, Kind, Pace, Statement, Verb, parse},
     steps::digests,
 };
 
@@ -228,8 +228,7 @@ impl Writer<'_, '_> {
                 }
                 // If it does not commit, neither is this.
                 self.mark(start, true, "''");
-                let commits = self.script.statements.get(start);
-                let commits = commits.is_none_or(Statement::commits_implicitly);
+                let commits = self.script.statements.get(start).is_none_or(commits);
                 if !commits || self.script.careful {
                     self.commit(start);
                 }
@@ -285,7 +284,28 @@ pub(super) const BY_HAND: &str = "SET SESSION autocommit = 0";
 
 /// Whether a statement and its mark can be committed together.
 pub(super) fn is_atomic(statement: &Statement<'_>, careful: bool) -> bool {
-    !(statement.commits_implicitly() || careful && writes_rows(statement))
+    !(commits(statement) || careful && writes_rows(statement))
+}
+
+/// Whether it may end the transaction that it is run in.
+fn commits(statement: &Statement<'_>) -> bool {
+    match within(statement) {
+        Some(statement) => statement.commits_implicitly(),
+        // What changes more than rows, though not the schema.
+        None => {
+            let others = ["import", "clone", "backup", "restart", "shutdown"];
+            statement.commits_implicitly() || is_first_word(statement, &others)
+        }
+    }
+}
+
+/// What MariaDB is to run with some settings: `SET STATEMENT lock_wait_timeout = 5 FOR DROP TABLE a`.
+pub(super) fn within<'a>(statement: &Statement<'a>) -> Option<Statement<'a>> {
+    let mut tokens = Scanner::new(statement.sql, Dialect::MySql);
+    let is_so = tokens.next()?.is("set") && tokens.next()?.is("statement");
+    let word = tokens.find(|token| is_so && token.is("for"))?;
+    let rest = &statement.sql[word.at + word.text.len()..];
+    parse(rest, Dialect::MySql).into_iter().next()
 }
 
 /// Whether it is known that it changes rows, and that a table without transactions would keep them.
@@ -375,17 +395,17 @@ fn is_first_word(statement: &Statement<'_>, words: &[&str]) -> bool {
 /// What is to be put into `LOCK TABLES`, and where: with it in force, only the tables that it names
 /// can be written to.
 pub(super) fn locked_too(statement: &Statement<'_>, tables: &Tables) -> Option<(usize, String)> {
-    let Kind::Ddl(Ddl {
-        verb: Verb::Lock,
-        names,
-        ..
-    }) = &statement.kind
-    else {
-        return None;
-    };
+    match &statement.kind {
+        Kind::Ddl(ddl) if ddl.verb == Verb::Lock && ddl.strong => {}
+        // `UNLOCK TABLES` is weak.
+        _ => return None,
+    }
     let mut tokens = Scanner::new(statement.sql, Dialect::MySql);
     let word = tokens.find(|token| token.is("tables") || token.is("table"))?;
     let (ledger, steps) = (&tables.ledger, &tables.steps);
     let more = format!(" {ledger} WRITE, {steps} WRITE, ");
-    (!names.is_empty()).then(|| (word.at + word.text.len(), more))
+    Some((word.at + word.text.len(), more))
 }
+
+#[cfg(test)]
+mod tests;
