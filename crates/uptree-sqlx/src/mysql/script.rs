@@ -382,8 +382,18 @@ pub(super) fn sets_something(statement: &Statement<'_>) -> bool {
         Kind::Settings { .. } => true,
         Kind::Transaction(control) => *control == Control::Set,
         Kind::Ddl(ddl) => ddl.verb == Verb::Lock,
-        _ => is_first_word(statement, &["use", "prepare", "deallocate"]),
+        _ => {
+            is_first_word(statement, &["use", "prepare", "deallocate"])
+                || (is_first_word(statement, &["select"]) && into_variables(statement))
+        }
     }
+}
+
+/// Whether it is a `SELECT … INTO @a`.
+fn into_variables(statement: &Statement<'_>) -> bool {
+    let mut tokens = Scanner::new(statement.sql, Dialect::MySql);
+    let into = tokens.find(|token| token.is("into"));
+    into.is_some() && tokens.next().is_some_and(|token| token.is_sign('@'))
 }
 
 fn is_first_word(statement: &Statement<'_>, words: &[&str]) -> bool {

@@ -14,6 +14,7 @@ use super::{
     blockers,
     brake::Engaged,
     code,
+    lost::lost,
     message::{Message, Own, Unit},
     picture::{self, Recovery, recovery},
     script::{self, BY_HAND, Script, is_atomic, locked_too},
@@ -25,6 +26,7 @@ use crate::{
     classify::{is_read_only, is_unavailable},
     files::File,
     ledger::{self, Instance, Ledger, Mark, Names, Row},
+    place::{self, Place},
     session::{Entry, Failure, Lock, Session, Verdict},
     split::Dialect,
     statement::{self, Statement},
@@ -459,11 +461,14 @@ impl Session for MySqlSession {
 
     async fn resume(
         &mut self,
-        _file: &File,
+        file: &File,
         statements: &[Statement<'_>],
         done: usize,
     ) -> Result<(), Failure> {
         let failed = |error| Failure::File(None, error);
+        if let Some(what) = lost(statements, done) {
+            return Err(cannot_go_on(file, &what, statements.get(done)));
+        }
         let done = statements.get(..done).unwrap_or_default();
         self.used = true;
         self.careful("").await.map_err(failed)?;
@@ -618,6 +623,20 @@ fn row(row: &MySqlRow) -> Result<Row, sqlx::Error> {
         requires,
         mark: mark.transpose()?,
     })
+}
+
+/// A file whose rest needs something that was lost with a session.
+fn cannot_go_on(file: &File, what: &str, next: Option<&Statement<'_>>) -> Failure {
+    let version = file.version();
+    let place = next.map(|next| Place {
+        column: None,
+        ..place::of_offset(file.sql(), next.at)
+    });
+    let text = format!(
+        "what was done before it has left {what} in its session, which is gone: do by hand what is \
+         left of the file, and say so: `migrate resolve {version} --applied`"
+    );
+    Failure::File(place, sqlx::Error::Configuration(text.into()))
 }
 
 /// Whether the tables may be read, if at all, and not be written to.
