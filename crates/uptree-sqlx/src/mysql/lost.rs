@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::script::sets_something;
+use super::kind::sets_something;
 use crate::{
     split::{Dialect, Scanner, Token},
     statement::{Ddl, Kind, Statement, Verb},

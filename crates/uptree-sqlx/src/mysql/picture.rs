@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 
-use super::{script::within, sql::text};
+use super::{kind::within, sql::text};
 use crate::{
     split::{Dialect, Scanner},
     statement::{Action, Ddl, Kind, Name, Object, Statement, Verb},

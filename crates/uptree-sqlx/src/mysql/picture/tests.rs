@@ -1,5 +1,5 @@
 use super::*;
-use crate::{mysql::script::is_atomic, statement::parse};
+use crate::{mysql::kind::is_atomic, statement::parse};
 
 /// How each statement is recovered from: by `Repeat`, by `Ask`, or by what is looked at.
 #[test]

@@ -129,31 +129,3 @@ fn a_message_has_a_limit() {
     assert_eq!(found.matches('|').count(), 3, "{found}");
     assert_eq!(found.matches("insert").count(), 20);
 }
-
-#[test]
-fn tables_are_locked_with_ours() {
-    let tables = Tables::new(&Names::new("l", None), Some("x"));
-    for (sql, expected) in [
-        ("LOCK TABLES a WRITE", Some(11)),
-        ("lock table a read", Some(10)),
-        ("/*!40000 LOCK TABLES a READ */", Some(20)),
-        ("UNLOCK TABLES", None),
-        ("SELECT 'LOCK TABLES a WRITE'", None),
-    ] {
-        let found = locked_too(&parse(sql, Dialect::MySql)[0], &tables);
-        assert_eq!(found.map(|(at, _)| at), expected, "{sql}");
-    }
-}
-
-#[test]
-fn a_table_s_engine_is_seen() {
-    for (sql, expected) in [
-        ("CREATE TABLE a (engine INT) ENGINE=InnoDB", true),
-        ("CREATE TABLE a (id INT) ENGINE = InnoDB", false),
-        ("CREATE TABLE a (id INT) ENGINE MyISAM", true),
-        ("SET default_storage_engine = 'MyISAM'", true),
-        ("CREATE TABLE a (id INT)", false),
-    ] {
-        assert_eq!(names_an_engine(sql), expected, "{sql}");
-    }
-}
