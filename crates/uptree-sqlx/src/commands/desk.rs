@@ -25,6 +25,7 @@ use crate::{
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// How long SQLite waits for its own lock.
+#[cfg(feature = "sqlite")]
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The name of sqlx's lock on a MySQL database.

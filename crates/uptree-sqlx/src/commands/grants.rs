@@ -91,6 +91,7 @@ fn about(does: MigrateRole) -> &'static str {
 
 const CONNECT: &str = "to connect";
 const READ: &str = "to read the ledger; run it as its owner, once `migrate up` has made it";
+#[cfg(feature = "postgres")]
 const APPLY: &str = "to make the ledger and what the migrations make. A table that they change must \
     be owned by this role";
 
