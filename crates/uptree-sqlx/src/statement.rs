@@ -190,7 +190,7 @@ pub(crate) struct Patient {
     /// What it is done to: of `CREATE INDEX` the index, of others the table. There is none for an
     /// index without a name, and for a whole database.
     pub(crate) name: Option<Name>,
-    /// The table of an index.
+    /// The table of an index; the partition that is detached.
     pub(crate) table: Option<Name>,
     /// `IF EXISTS`, `IF NOT EXISTS`.
     pub(crate) conditional: bool,

@@ -194,9 +194,8 @@ fn rename(cursor: &mut Cursor<'_>) -> Ddl {
     ddl.actions = alter::renames(cursor);
     let names = ddl.actions.iter().filter_map(|action| action.name.clone());
     ddl.names = names.collect();
-    if let [action] = &mut *ddl.actions {
-        ddl.to = action.to.take();
-        ddl.actions.clear();
+    if let [action] = &*ddl.actions {
+        ddl.to.clone_from(&action.to);
     }
     ddl
 }

@@ -264,7 +264,7 @@ pub(super) const STATEMENTS: &[(&str, &str)] = &[
     ("DROP PREPARE a", "dml"),
     (
         "RENAME TABLE a TO b",
-        "rename table a to b / hurried commits",
+        "rename table a to b [rename table a to b] / hurried commits",
     ),
     (
         "RENAME TABLE d.a TO d.b, c TO d",
