@@ -394,13 +394,13 @@ fn unlockable(error: sqlx::Error) -> MigrateError {
     MigrateError::Lock { source }
 }
 
-/// Logs what was applied: by one line, if it was many in one transaction.
+/// Logs what was applied: by one line, if it was many at once.
 fn tell(files: &[&File], took: Duration) {
     match files {
         [file] => tracing::info!(file = %file, ?took, "migration applied"),
         [first, .., last] => {
             let migrations = files.len();
-            tracing::info!(%first, %last, migrations, ?took, "migrations applied in one transaction");
+            tracing::info!(%first, %last, migrations, ?took, "migrations applied");
         }
         [] => {}
     }
