@@ -87,13 +87,11 @@ mod postgres {
     }
 
     #[test]
-    #[ignore = "it is not made yet"]
     fn an_index_built_concurrently() {
         on_postgres(kinds::index_built_concurrently);
     }
 
     #[test]
-    #[ignore = "it is not made yet"]
     fn several_statements_without_a_transaction() {
         on_postgres(kinds::several_statements_without_a_transaction);
     }
