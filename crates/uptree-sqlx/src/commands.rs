@@ -330,3 +330,61 @@ fn unwritable(error: sqlx::Error) -> BoxError {
     };
     error.with_help()
 }
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use sqlx::migrate::Migrator as Embedded;
+    use uptree_app::{IntoChild, Supervisor};
+
+    use super::*;
+    use crate::{DatabaseSettings, Repo};
+
+    fn tree(ids: &[&'static str]) -> ChildSpec {
+        let repo = Repo::new(&DatabaseSettings::new("sqlite::memory:".parse().unwrap()));
+        let migrator = || Migrator::new(&repo, Embedded::with_migrations(Vec::new()));
+        let group = Supervisor::new("group");
+        let group = group.children(ids.iter().map(|id| migrator().with_id(*id)));
+        Supervisor::new("app")
+            .child(repo.clone())
+            .child(group)
+            .into_child()
+    }
+
+    fn chosen(ids: &[&'static str], words: &[&str]) -> String {
+        let words = ["migrate", "status"].iter().chain(words);
+        let matches = Migrate.clap().try_get_matches_from(words).unwrap();
+        match choose(&tree(ids), matches.subcommand_matches("status").unwrap()) {
+            Ok(chosen) => chosen.path,
+            Err(error) => uptree_app::chain(&*error),
+        }
+    }
+
+    #[test]
+    fn a_migrator_is_found_in_the_list_of_children() {
+        let several = "error: the list of children has several migrators\n  \
+                       help: name one with --child: app/group/a, app/group/b";
+        for (ids, words, expected) in [
+            (&["a"][..], &[][..], "app/group/a"),
+            (&["a", "b"], &["--child", "b"], "app/group/b"),
+            (&["a", "b"], &["--child", "app/group/a"], "app/group/a"),
+            (&["a", "b"], &[], several),
+            (
+                &["a"],
+                &["--child", "repo"],
+                "error: repo is no migrator\n  help: these are: app/group/a",
+            ),
+            (
+                &[],
+                &[],
+                "error: the list of children has no migrator\n  help: add a `Migrator` to it",
+            ),
+        ] {
+            assert_eq!(chosen(ids, words), expected);
+        }
+    }
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        Migrate.clap().debug_assert();
+    }
+}

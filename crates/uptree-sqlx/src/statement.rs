@@ -19,7 +19,7 @@ use crate::split::{Dialect, statements};
 /// One statement of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Statement<'a> {
-    /// From its first word to before its semicolon.
+    /// From its first word to its last: without its semicolon, and comments before that.
     pub(crate) sql: &'a str,
     /// Where it begins in the file, in bytes.
     pub(crate) at: usize,

@@ -336,7 +336,7 @@ impl Words {
 }
 
 impl Words {
-    /// Creates the ledger and the table beside it; the third is made when a service boots.
+    /// Creates the ledger and the tables beside it.
     pub(super) fn create(&self) -> Vec<String> {
         let types = match self.dialect {
             #[cfg(feature = "postgres")]
@@ -348,9 +348,8 @@ impl Words {
             #[allow(unreachable_patterns, reason = "there may be all of them")]
             _ => return Vec::new(),
         };
-        let [ledger, steps, _] =
-            ledger::create([&self.ledger, &self.steps, &self.instances], types);
-        vec![ledger, steps]
+        let names = [&*self.ledger, &self.steps, &self.instances];
+        ledger::create(names, types).into()
     }
 
     /// Enters a file as applied, as sqlx's own `skip` does: its time is -1.
