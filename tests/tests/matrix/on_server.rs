@@ -66,7 +66,8 @@ impl fmt::Display for Moment {
 pub(crate) fn try_all(database: &mut Database, kind: &Kind) {
     let (before, all) = (kind.before(), kind.all());
     let before = before.as_ref().map(tempfile::TempDir::path);
-    let (moments, undisturbed) = undisturbed(database, before, all.path());
+    let spawn = |url: &str| Example::migrating(url, all.path(), kind.envs());
+    let (moments, undisturbed) = undisturbed(database, before, spawn);
     let cells: Vec<_> = moments
         .iter()
         .flat_map(|moment| Fault::ALL.map(|fault| (*moment, fault)))
@@ -76,17 +77,17 @@ pub(crate) fn try_all(database: &mut Database, kind: &Kind) {
     for (moment, fault) in sample.chosen.clone() {
         let mut what = format!("{}, {fault:?} {moment}", kind.name);
         prepare(database, before);
-        let mut trial = Trial::start(database, all.path(), moment);
+        let mut trial = Trial::start(database, spawn, moment);
         let happened = trial.meets(database, fault, sample.fraction());
         missed += usize::from(!happened);
         if let Fault::KillTwice = fault {
             let moment = sample.any(&moments);
             what = format!("{what}, and again {moment}");
-            let mut next = Trial::start(database, all.path(), moment);
+            let mut next = Trial::start(database, spawn, moment);
             next.meets(database, fault, sample.fraction());
             next.end();
         }
-        trial.is_followed_by_another(database, all.path(), fault, &what);
+        trial.is_followed_by(spawn(&database.url()), fault, &what);
         assert_same(&state(database), &undisturbed, &what);
         if happened && !fault.kills_the_process() {
             assert!(trial.goes_on(), "{what}: the disturbed process has ended");
@@ -108,10 +109,14 @@ pub(crate) fn try_all(database: &mut Database, kind: &Kind) {
 }
 
 /// What there is when nothing happens, and when something can.
-fn undisturbed(database: &Database, before: Option<&Path>, all: &Path) -> (Vec<Moment>, String) {
+fn undisturbed(
+    database: &Database,
+    before: Option<&Path>,
+    spawn: impl Fn(&str) -> Example,
+) -> (Vec<Moment>, String) {
     prepare(database, before);
     let proxy = proxy(database);
-    let mut process = Example::migrating(&proxy.through(&database.url()), all, &[]);
+    let mut process = spawn(&proxy.through(&database.url()));
     process.wait_until_ready();
     let points = proxy.points();
     let moments = (1..=points).flat_map(|point| {
@@ -138,7 +143,7 @@ struct Trial {
 }
 
 impl Trial {
-    fn start(database: &Database, folder: &Path, moment: Moment) -> Self {
+    fn start(database: &Database, spawn: impl Fn(&str) -> Example, moment: Moment) -> Self {
         let proxy = proxy(database);
         let (arrival, reached) = channel();
         let (go_on, goes_on) = channel();
@@ -150,7 +155,7 @@ impl Trial {
             Moment::Before(point) => proxy.cut_at(point, call),
             Moment::During(point, _) => proxy.cut_after(point, call),
         }
-        let process = Example::migrating(&proxy.through(&database.url()), folder, &[]);
+        let process = spawn(&proxy.through(&database.url()));
         Self {
             moment,
             process,
@@ -195,8 +200,7 @@ impl Trial {
     }
 
     /// Another boots, past the proxy, while the first is still there if nothing has killed it.
-    fn is_followed_by_another(&self, database: &Database, folder: &Path, fault: Fault, what: &str) {
-        let mut next = Example::migrating(&database.url(), folder, &[]);
+    fn is_followed_by(&self, mut next: Example, fault: Fault, what: &str) {
         if let Fault::Silence = fault {
             let mut waited = Duration::ZERO;
             let step = Duration::from_millis(10);
