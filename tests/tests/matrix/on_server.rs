@@ -13,12 +13,12 @@ use crate::sample::{Sample, assert_same};
 use crate::{prepare, state};
 
 /// How many are tried where not all are.
-const TRIED: usize = 10;
+const TRIED: usize = 9;
 
 /// What a boot may take that has somebody else's to clean up.
 const RECOVERED: Duration = Duration::from_secs(60);
 
-/// How long a silence lasts that nobody gets past.
+/// How long nothing gets through, if nobody gets past it.
 const SILENT: Duration = Duration::from_millis(300);
 
 #[derive(Clone, Copy, Debug)]
@@ -28,15 +28,18 @@ enum Fault {
     KillTwice,
     Reset,
     Silence,
+    /// All that is said arrives, but after another has been here.
+    Late,
     KillServer,
 }
 
 impl Fault {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Kill,
         Self::KillTwice,
         Self::Reset,
         Self::Silence,
+        Self::Late,
         Self::KillServer,
     ];
 
@@ -190,6 +193,7 @@ impl Trial {
             Fault::Reset if is_before => {}
             Fault::Reset => self.proxy.cut_all(Cut::Reset),
             Fault::Silence => self.proxy.cut_all(Cut::Silence),
+            Fault::Late => self.proxy.cut_all(Cut::Stall),
             Fault::KillServer => database.kill(),
         }
         self.go_on = None;
@@ -201,7 +205,7 @@ impl Trial {
 
     /// Another boots, past the proxy, while the first is still there if nothing has killed it.
     fn is_followed_by(&self, mut next: Example, fault: Fault, what: &str) {
-        if let Fault::Silence = fault {
+        if let Fault::Silence | Fault::Late = fault {
             let mut waited = Duration::ZERO;
             let step = Duration::from_millis(10);
             while waited < SILENT && !is_ready(&next) {
