@@ -331,7 +331,8 @@ fn unwritable(error: sqlx::Error) -> BoxError {
     error.with_help()
 }
 
-#[cfg(all(test, feature = "sqlite"))]
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
 mod tests {
     use sqlx::migrate::Migrator as Embedded;
     use uptree_app::{IntoChild, Supervisor};

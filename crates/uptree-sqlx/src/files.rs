@@ -109,7 +109,6 @@ impl File {
     }
 
     /// The file that leads back, if there is one.
-    #[allow(dead_code, reason = "nothing leads back yet")]
     pub(crate) fn down(&self) -> Option<&Down> {
         self.down.as_ref()
     }
@@ -123,14 +122,23 @@ impl fmt::Display for File {
 
 /// A file that leads back from a migration.
 #[derive(Clone, Debug)]
-#[allow(dead_code, reason = "nothing leads back yet")]
 pub(crate) struct Down {
     name: Arc<str>,
     migration: Arc<Migration>,
 }
 
-#[allow(dead_code, reason = "nothing leads back yet")]
 impl Down {
+    /// It as a file that is applied, to be looked at in the same way.
+    pub(crate) fn as_file(&self) -> File {
+        File {
+            name: self.name.clone(),
+            migration: self.migration.clone(),
+            code: None,
+            directives: Directives::default(),
+            down: None,
+        }
+    }
+
     pub(crate) fn in_transaction(&self) -> bool {
         !self.migration.no_tx
     }

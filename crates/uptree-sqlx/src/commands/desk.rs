@@ -201,6 +201,37 @@ impl Desk {
         }
     }
 
+    /// Turns SQLite's foreign keys on or off, which it does only outside a transaction. Others have
+    /// them as they have them.
+    pub(super) async fn set_foreign_keys(&mut self, on: bool) -> Result<(), sqlx::Error> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite { .. } => {
+                let sql = format!("PRAGMA foreign_keys = {}", i32::from(on));
+                self.change(&sql).await.map(drop)
+            }
+            #[allow(unreachable_patterns, reason = "SQLite may be the only one")]
+            _ => {
+                _ = on;
+                Ok(())
+            }
+        }
+    }
+
+    /// A table of SQLite's whose rows refer to what is not there, while foreign keys were off.
+    pub(super) async fn broken_reference(&mut self) -> Result<Option<String>, sqlx::Error> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite { .. } => {
+                let sql = "SELECT \"table\" FROM pragma_foreign_key_check LIMIT 1";
+                let rows = self.rows(sql).await?;
+                Ok(first(&rows).map(str::to_owned))
+            }
+            #[allow(unreachable_patterns, reason = "SQLite may be the only one")]
+            _ => Ok(None),
+        }
+    }
+
     /// Ends the transaction.
     pub(super) async fn commit(&mut self) -> Result<(), sqlx::Error> {
         self.change("COMMIT").await.map(drop)
@@ -272,6 +303,8 @@ where
 #[derive(Clone, Debug)]
 pub(super) struct Words {
     dialect: Dialect,
+    /// On Postgres; a schema of MySQL is a database, and is there.
+    schema: Option<String>,
     pub(super) ledger: String,
     pub(super) steps: String,
     pub(super) instances: String,
@@ -283,8 +316,10 @@ impl Words {
             Some(schema) => format!("{schema}.{table}"),
             None => table.to_owned(),
         };
+        let schema = names.schema.clone();
         Self {
             dialect,
+            schema: schema.filter(|_| dialect == Dialect::Postgres),
             ledger: qualified(&names.ledger),
             steps: qualified(&names.steps),
             instances: qualified(&names.instances),
@@ -349,7 +384,9 @@ impl Words {
             _ => return Vec::new(),
         };
         let names = [&*self.ledger, &self.steps, &self.instances];
-        ledger::create(names, types).into()
+        let schema = self.schema.iter();
+        let schema = schema.map(|schema| format!("CREATE SCHEMA IF NOT EXISTS {schema}"));
+        schema.chain(ledger::create(names, types)).collect()
     }
 
     /// Enters a file as applied, as sqlx's own `skip` does: its time is -1.

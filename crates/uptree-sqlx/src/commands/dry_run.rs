@@ -12,13 +12,25 @@ use super::{
     output::{answer, object},
     state::is_stepwise,
 };
-use crate::{ConnectError, MigrateError, files::File, place, plan::plan, split::Dialect};
+use crate::{
+    ConnectError, MigrateError,
+    files::{File, check::check},
+    place,
+    plan::plan,
+    split::Dialect,
+};
 
 pub(super) async fn run(chosen: &Chosen) -> Result<Exit> {
     let files = chosen.files()?;
     let found = chosen.read().await?;
     let table = &chosen.migrator.names().ledger;
     let plan = plan(&found.ledger, &files, chosen.to, table).map_err(MigrateError::with_help)?;
+    for file in &plan.steps {
+        let findings = check(file, chosen.dialect());
+        if let Some(refusal) = findings.refusals.into_iter().next() {
+            return Err(MigrateError::from(refusal).with_help());
+        }
+    }
     if chosen.dialect() == Dialect::MySql {
         print_sql(chosen, &plan.steps);
         return Ok(Exit::clean());
@@ -98,6 +110,15 @@ async fn attempt<'a>(
                 .await
                 .map_err(ConnectError::with_help)?,
         );
+        if chosen.dialect() == Dialect::Sqlite
+            && files
+                .iter()
+                .any(|file| !file.sets_foreign_keys().is_empty())
+        {
+            // In the transaction it does nothing.
+            let set = opened.set_foreign_keys(false).await;
+            set.map_err(|error| chosen.unreadable(error))?;
+        }
         if !opened
             .begin()
             .await
@@ -154,7 +175,14 @@ impl Desk {
                     source: error.into(),
                 })?;
         }
-        Ok(())
+        let broken = self.broken_reference().await.ok().flatten();
+        match broken.filter(|_| !file.sets_foreign_keys().is_empty()) {
+            Some(table) => Err(MigrateError::Code {
+                file: file.to_string(),
+                source: format!("it leaves rows of {table} that refer to nothing").into(),
+            }),
+            None => Ok(()),
+        }
     }
 }
 
