@@ -419,7 +419,7 @@ impl MigrateError {
 pub(crate) fn failed(file: &File, failure: Failure) -> MigrateError {
     let file = file.to_string();
     match failure {
-        Failure::File(place, error) => MigrateError::Failed {
+        Failure::File(place, error) | Failure::Alone(place, error) => MigrateError::Failed {
             file,
             place,
             source: error.into(),
@@ -477,6 +477,7 @@ fn remedy_for(error: &sqlx::Error) -> Option<&'static str> {
         );
     }
     match &*error.as_database_error()?.code()? {
+        "13" => Some("make room on the disk that has the file, or raise PRAGMA max_page_count"),
         "42501" => Some("let the role of DATABASE_URL create and change tables in its schema"),
         "25001" => Some(
             "a statement that cannot run in a transaction needs a file of its own that begins with \

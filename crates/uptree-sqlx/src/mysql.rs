@@ -3,11 +3,14 @@
 mod blockers;
 mod brake;
 pub(crate) mod code;
+#[cfg(test)]
+mod crash_tests;
 mod message;
 mod picture;
 mod script;
 mod session;
 mod sql;
+mod watch;
 
 use std::{fmt, net::Ipv6Addr};
 

@@ -19,7 +19,7 @@ use crate::split::{Dialect, statements};
 /// One statement of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Statement<'a> {
-    /// From its first word to before its semicolon.
+    /// From its first word to its last: without its semicolon, and comments before that.
     pub(crate) sql: &'a str,
     /// Where it begins in the file, in bytes.
     pub(crate) at: usize,
@@ -183,7 +183,7 @@ pub(crate) struct Patient {
     /// What it is done to: of `CREATE INDEX` the index, of others the table. There is none for an
     /// index without a name, and for a whole database.
     pub(crate) name: Option<Name>,
-    /// The table of an index.
+    /// The table of an index; the partition that is detached.
     pub(crate) table: Option<Name>,
     /// `IF EXISTS`, `IF NOT EXISTS`.
     pub(crate) conditional: bool,

@@ -23,17 +23,44 @@ pub(crate) fn compare(sqlx: &State, uptree: &State, again: Option<&State>) -> Co
         if theirs == ours {
             continue;
         }
-        match again.is_some_and(|again| again.objects.get(name) != theirs) {
+        let erratic = again.is_some_and(|again| {
+            again.objects.get(name) != theirs
+                || passing(&sqlx.objects, &again.objects).contains(&timeless(name))
+        });
+        match erratic {
             true => comparison.erratic.push(name.clone()),
             false => comparison.differences.push(object(name, theirs, ours)),
         }
     }
     for name in keys(&sqlx.tables, &uptree.tables) {
         let (theirs, ours) = (sqlx.tables.get(name), uptree.tables.get(name));
+        if (theirs.is_none() || ours.is_none())
+            && let Some(again) = again
+            && passing(&sqlx.tables, &again.tables).contains(&timeless(name))
+        {
+            comparison.erratic.push(name.clone());
+            continue;
+        }
         let again = again.map(|again| again.tables.get(name));
         comparison.table(name, theirs, ours, again);
     }
     comparison
+}
+
+/// With its numbers left out: a name made of the time is another one each time.
+fn timeless(name: &str) -> String {
+    let parts = name.split(|c: char| c.is_ascii_digit());
+    parts
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("#")
+}
+
+/// The names whose like comes and goes when sqlx does it twice.
+fn passing<A>(one: &BTreeMap<String, A>, other: &BTreeMap<String, A>) -> BTreeSet<String> {
+    let gone = one.keys().filter(|name| !other.contains_key(*name));
+    let come = other.keys().filter(|name| !one.contains_key(*name));
+    gone.chain(come).map(|name| timeless(name)).collect()
 }
 
 fn keys<'a, A, B>(

@@ -103,10 +103,9 @@ async fn both<'a>(folder: &'a Folder, server: &mut Server) -> Result<Report<'a>>
 async fn one(tool: Tool, folder: &Folder, server: &mut Server) -> Result<(Outcome, State)> {
     let url = server.create().await?;
     let began = Instant::now();
-    let mut outcome = tool.run(folder, &url).await?;
+    let outcome = tool.run(folder, &url).await?;
     eprintln!("{tool}: {:.1?}", began.elapsed());
     let state = server.state(&url, folder).await?;
-    outcome.place(folder, &state);
     server.remove().await?;
-    Ok((outcome, state))
+    Ok((outcome.place(folder, &state), state))
 }

@@ -120,6 +120,7 @@ impl MySql {
                 state.tables.insert(name.clone(), table);
             }
             if name == LEDGER {
+                state.has_ledger = true;
                 let applied = format!("SELECT version FROM {LEDGER} WHERE success");
                 for row in rows(&mut connection, &applied).await? {
                     state.applied.push(text(&row, 0)?.parse()?);

@@ -114,6 +114,7 @@ impl Postgres {
                 false => "*",
             };
             if short == LEDGER {
+                state.has_ledger = true;
                 let applied = format!("SELECT version FROM {name} WHERE success");
                 for row in rows(&mut connection, &applied).await? {
                     state.applied.push(text(&row, 0)?.parse()?);

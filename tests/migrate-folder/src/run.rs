@@ -60,9 +60,12 @@ impl Outcome {
         }
     }
 
-    /// Finds the file of a failure that does not say it: the one after those that are applied.
-    pub(crate) fn place(&mut self, folder: &Folder, state: &State) {
-        let Self::Failed(failure) = self else { return };
+    /// Learns from what is there: the file of a failure that does not say it is the one after those
+    /// that are applied; without a ledger nothing was begun.
+    pub(crate) fn place(self, folder: &Folder, state: &State) -> Self {
+        let Self::Failed(mut failure) = self else {
+            return self;
+        };
         let mut applied = state.applied.clone();
         // Two files may have one version.
         let next = folder.files.iter().find(|file| {
@@ -70,6 +73,10 @@ impl Outcome {
             at.map(|at| applied.swap_remove(at)).is_none()
         });
         failure.version = failure.version.or(next.map(|file| file.version));
+        match state.has_ledger {
+            true => Self::Failed(failure),
+            false => Self::Refused(failure),
+        }
     }
 }
 

@@ -74,6 +74,7 @@ async fn state(connection: &mut SqliteConnection) -> Result<State> {
             continue;
         }
         if name == LEDGER {
+            state.has_ledger = true;
             let ledger = format!("SELECT {LEDGER_COLUMNS} FROM {LEDGER} WHERE success");
             for row in rows(connection, &ledger).await? {
                 state.applied.push(row.try_get(0)?);

@@ -12,6 +12,7 @@ pub(crate) struct State {
     pub(crate) objects: BTreeMap<String, String>,
     /// Data. The ledger is among them.
     pub(crate) tables: BTreeMap<String, Table>,
+    pub(crate) has_ledger: bool,
     /// The versions in the ledger that are there and successful.
     pub(crate) applied: Vec<i64>,
 }

@@ -8,9 +8,7 @@ use std::fs;
 use std::time::Instant;
 
 use tempfile::TempDir;
-use uptree_tests::{
-    Database, Ended, Example, PgBouncer, PoolMode, Service, command, on_both, slow,
-};
+use uptree_tests::{Database, Ended, Example, PgBouncer, PoolMode, Service, command, on_all, slow};
 
 use crate::boot::{BOOT, Herd};
 
@@ -26,7 +24,7 @@ fn size() -> usize {
     }
 }
 
-on_both!(
+on_all!(
     all_boot_on_an_empty_database,
     all_boot_on_a_migrated_database,
 );
@@ -79,6 +77,7 @@ fn all_commands_succeed_on_a_server_with_room_for_a_quarter() {
         command.args(["migrate", "up"]);
         command.env("DATABASE_URL", database.url());
         command.env("MIGRATIONS_DIR", folder.path());
+        command.env("START_TIMEOUT", "120s");
         Service::start(&mut command)
     };
     let mut commands: Vec<_> = (0..size).map(start).collect();

@@ -166,7 +166,7 @@ fn grants(chosen: &Chosen, role: &str, does: MigrateRole) -> Vec<Grant> {
 }
 
 /// A name as SQL has it.
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 fn quoted(name: &str, quote: char) -> String {
     let doubled: String = [quote, quote].iter().collect();
     format!("{quote}{}{quote}", name.replace(quote, &doubled))

@@ -1,6 +1,6 @@
 //! Migrating MySQL and MariaDB: what is sent, and what its answers mean.
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
 use futures_util::TryStreamExt;
 use sqlx::{
@@ -18,6 +18,7 @@ use super::{
     picture::{self, Recovery, recovery},
     script::{self, BY_HAND, Script, is_atomic, locked_too},
     sql::{LOCK, Tables},
+    watch::{Seen, Watch},
 };
 use crate::{
     activity::Activity,
@@ -31,6 +32,9 @@ use crate::{
 
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// How long what is no file's may take, waits for locks included.
+const SOON: Duration = Duration::from_secs(40);
 
 /// A session that has the lock, or asks for it. The server ends it when it has not heard of it for
 /// ten seconds, and so does the lock: what a connection that was cut in silence costs the others.
@@ -55,6 +59,8 @@ pub(crate) struct MySqlSession {
     options: MySqlConnectOptions,
     connection: MySqlConnection,
     engaged: Engaged,
+    /// The session's number on the server, once the lock was tried for.
+    id: u64,
     tables: Tables,
     there: ledger::Tables,
     locked: bool,
@@ -86,6 +92,7 @@ impl MySqlSession {
             options,
             connection,
             engaged,
+            id: 0,
             there: ledger::Tables::None,
             locked: false,
             used: false,
@@ -96,18 +103,19 @@ impl MySqlSession {
     }
 
     async fn execute(&mut self, sql: String) -> Result<(), sqlx::Error> {
-        let sql = AssertSqlSafe(sql);
-        raw_sql(sql).execute(&mut self.connection).await.map(drop)
+        self.fetch_all(sql).await.map(drop)
     }
 
+    /// Asks something of which an answer is soon to be expected.
     async fn fetch_all(&mut self, sql: String) -> Result<Vec<MySqlRow>, sqlx::Error> {
-        let sql = AssertSqlSafe(sql);
-        raw_sql(sql).fetch_all(&mut self.connection).await
+        let answer = raw_sql(AssertSqlSafe(sql)).fetch_all(&mut self.connection);
+        let answer = timeout(SOON, answer).await;
+        answer.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
     }
 
     async fn fetch_one(&mut self, sql: String) -> Result<MySqlRow, sqlx::Error> {
-        let sql = AssertSqlSafe(sql);
-        raw_sql(sql).fetch_one(&mut self.connection).await
+        let rows = self.fetch_all(sql).await?;
+        rows.into_iter().next().ok_or(sqlx::Error::RowNotFound)
     }
 
     /// Does `first`, if all the tables are there, and reads them; in one message then.
@@ -139,31 +147,47 @@ impl MySqlSession {
         })
     }
 
-    /// Sends a message, and says how far it came.
-    ///
-    /// `tell` is what to tell of it, and how many statements there are in all.
-    async fn send(&mut self, message: &Message<'_>, tell: Option<(&Activity, usize)>) -> Answer {
+    /// Sends a message, and says how far it came. `total` is how many statements the file has, if it
+    /// is to be told which of them it is at.
+    async fn send(
+        &mut self,
+        message: &Message<'_>,
+        activity: &Activity,
+        total: Option<usize>,
+    ) -> Answer {
         let mut completed = 0;
+        let mut watch = Watch::new(&self.options, self.id);
         let sql = AssertSqlSafe(message.sql().to_owned());
         let mut results = raw_sql(sql).fetch_many(&mut self.connection);
-        let tell = |completed| {
-            if let (Some((activity, total)), Some(Unit::Statement(index))) =
-                (tell, message.unit(completed))
-            {
-                activity.statement(index + 1, total);
-            }
-        };
         let outcome = loop {
-            match results.try_next().await {
+            let result = tokio::select! {
+                biased;
+                result = results.try_next() => result,
+                seen = watch.look() => match seen {
+                    Seen::AtWork(detail) => {
+                        activity.detail(detail);
+                        continue;
+                    }
+                    Seen::Lost => Err(sqlx::Error::Io(ErrorKind::TimedOut.into())),
+                },
+            };
+            match result {
                 Ok(Some(Either::Right(_))) => {}
                 Ok(Some(Either::Left(_))) => {
                     completed += 1;
-                    tell(completed);
+                    watch.answered();
+                    if let (Some(total), Some(Unit::Statement(index))) =
+                        (total, message.unit(completed))
+                    {
+                        activity.statement(index + 1, total);
+                    }
                 }
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             }
         };
+        drop(results);
+        watch.close().await;
         Answer { completed, outcome }
     }
 
@@ -197,9 +221,7 @@ impl MySqlSession {
         self.used |= script.leaves_something();
         loop {
             let part = script.part(from, &self.tables, self.there);
-            let answer = self
-                .send(&part.message, Some((activity, script.len())))
-                .await;
+            let answer = self.send(&part.message, activity, Some(script.len())).await;
             match (answer.outcome, part.next) {
                 (Ok(()), Some(next)) => from = next,
                 (Ok(()), None) => {
@@ -362,7 +384,8 @@ impl Session for MySqlSession {
         let Some((answer, rows)) = rows.split_first() else {
             return Ok(Lock::Elsewhere);
         };
-        self.engaged.set(answer.try_get_unchecked(0)?);
+        self.id = answer.try_get_unchecked(0)?;
+        self.engaged.set(self.id);
         self.locked = answer.try_get_unchecked::<i64, _>(1)? == 1;
         if !self.locked {
             return Ok(Lock::Elsewhere);
@@ -406,9 +429,16 @@ impl Session for MySqlSession {
         Ok(1)
     }
 
-    async fn resume(&mut self, done: &[Statement<'_>]) -> Result<(), sqlx::Error> {
+    async fn resume(
+        &mut self,
+        _file: &File,
+        statements: &[Statement<'_>],
+        done: usize,
+    ) -> Result<(), Failure> {
+        let failed = |error| Failure::File(None, error);
+        let done = statements.get(..done).unwrap_or_default();
         self.used = true;
-        self.careful("").await?;
+        self.careful("").await.map_err(failed)?;
         self.own_limit = done.iter().any(script::sets_limit);
         for statement in done
             .iter()
@@ -416,7 +446,8 @@ impl Session for MySqlSession {
         {
             let (offset, more) = locked_too(statement, &self.tables).unwrap_or_default();
             let (head, tail) = statement.sql.split_at(offset);
-            self.execute(format!("{head}{more}{tail}")).await?;
+            let sql = format!("{head}{more}{tail}");
+            self.execute(sql).await.map_err(failed)?;
         }
         Ok(())
     }
@@ -481,13 +512,24 @@ impl Session for MySqlSession {
             message.limit(statement.pace());
         }
         message.statement(index, statement, locked_too(statement, &self.tables));
+        let marks_follow = !script::ends_message(statement);
+        if marks_follow {
+            message.own(Own::Frame, BY_HAND);
+            for sql in self.marking(file, mark, entry) {
+                message.own(Own::Ledger, &sql);
+            }
+        }
         // The walk itself tells which statement it is.
-        let _ = activity;
-        let answer = self.send(&message, None).await;
+        let answer = self.send(&message, activity, None).await;
         if let Err(error) = answer.outcome {
+            let error = match message.unit(answer.completed) {
+                Some(Unit::Statement(_)) => self.cited_alone(Some(statement), error).await,
+                _ => error,
+            };
             let _ = self.execute("ROLLBACK".to_owned()).await;
             let place = message.place(answer.completed, cited(&error));
             return Err(match code::number(&error) {
+                _ if place.is_none() => Failure::Ledger(error),
                 Some(number) if code::LOCKED.contains(&number) => Failure::Locked {
                     place,
                     blockers: blockers::find(&mut self.connection, Some(statement)).await,
@@ -496,7 +538,10 @@ impl Session for MySqlSession {
                 _ => Failure::File(place, error),
             });
         }
-        self.mark(file, mark, entry).await.map_err(Failure::Ledger)
+        match marks_follow {
+            true => Ok(()),
+            false => self.mark(file, mark, entry).await.map_err(Failure::Ledger),
+        }
     }
 
     async fn reset(&mut self) -> Result<(), sqlx::Error> {

@@ -1,6 +1,6 @@
 //! The parts of an `ALTER`.
 
-use super::{Action, Name, Object, Verb, cursor::Cursor};
+use super::{Action, Object, Verb, cursor::Cursor};
 
 /// The actions that follow the name of a table, or of what is altered like one.
 pub(super) fn actions(cursor: &mut Cursor<'_>) -> Vec<Action> {

@@ -134,6 +134,10 @@ fn alter_table(cursor: &mut Cursor<'_>, mut ddl: Ddl, traits: &mut Traits) -> Ki
     };
     if let Some(task) = task {
         return Kind::Patient(Patient {
+            table: match task {
+                Task::Detach => ddl.actions.pop().and_then(|action| action.name),
+                _ => None,
+            },
             conditional: ddl.conditional,
             ..Patient::new(task, ddl.names.pop())
         });

@@ -314,9 +314,9 @@ pub(super) const STATEMENTS: &[(&str, &str)] = &[
     ),
     (
         "ALTER TABLE a DETACH PARTITION b CONCURRENTLY",
-        "detach a outside",
+        "detach a on b outside",
     ),
-    ("ALTER TABLE a DETACH PARTITION b FINALIZE", "detach a"),
+    ("ALTER TABLE a DETACH PARTITION b FINALIZE", "detach a on b"),
     (
         "ALTER TABLE a OWNER TO b",
         "alter table a [other other] / hurried",
