@@ -125,16 +125,13 @@ fn json(database: &Database, folder: &TempDir, arguments: &[&str], code: i32) ->
 /// The states of all migrations, such as `applied applied pending`.
 #[track_caller]
 fn states(database: &Database, folder: &TempDir) -> String {
-    let code = if run(database, folder, &["status"]).ended == Ended::Code(0) {
-        0
-    } else {
-        1
-    };
+    let is_settled = run(database, folder, &["status"]).ended == Ended::Code(0);
+    let code = i32::from(!is_settled);
     let status = json(database, folder, &["status"], code);
-    assert_eq!(status["up_to_date"], code == 0);
+    assert_eq!(status["up_to_date"], is_settled);
     let all = status["migrations"].as_array().expect("a list");
-    let states: Vec<_> = all.iter().filter_map(|it| it["state"].as_str()).collect();
-    states.join(" ")
+    let words: Vec<_> = all.iter().filter_map(|it| it["state"].as_str()).collect();
+    words.join(" ")
 }
 
 // ------------------------------------------------------------------ plan, status, up
