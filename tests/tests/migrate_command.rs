@@ -27,6 +27,7 @@ on_all!(
     what_was_not_asked_is_not_done,
     what_can_be_known_of_a_plan_is_known_without_a_database,
     going_up_is_applying_whatever_the_service_does,
+    what_a_newer_release_has_left_is_said,
 );
 
 on_both!(
@@ -328,6 +329,38 @@ fn a_failure_is_told_on_stderr_alone(database: &Database) {
     assert!(!format!("{}{}", status.stdout, status.stderr).contains("hush"));
 }
 
+/// What a person may want to know.
+fn notes(status: &Value) -> String {
+    let notes = status["notes"].as_array().expect("a list").iter();
+    notes
+        .filter_map(Value::as_str)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn what_a_newer_release_has_left_is_said(database: &Database) {
+    let folder = own_and(&[("0004_words.sql", "CREATE TABLE words (id INT)")]);
+    ends(database, &folder, &["up"], 0);
+    fs::remove_file(folder.path().join("0004_words.sql")).expect("it is there");
+    assert_eq!(states(database, &folder), "applied applied applied newer");
+    assert_eq!(notes(&json(database, &folder, &["status"], 0)), "");
+    fs::remove_file(folder.path().join("0002_readings_newest_first.sql")).expect("it is there");
+    assert_eq!(states(database, &folder), "applied gone applied newer");
+    let requires = "DELETE FROM _uptree_migrations WHERE version = 4;
+                    INSERT INTO _uptree_migrations (version, requires) VALUES (4, 4)";
+    database.query(requires);
+    let status = json(database, &folder, &["status"], 1);
+    let told = "migration 4 (words) requires a program that knows migration 4; this one knows 3";
+    assert!(notes(&status).contains(told), "{status}");
+    ends(database, &folder, &["up"], 1);
+    // As it is where sqlx alone has migrated.
+    database.query("DROP TABLE _uptree_migrations; DROP TABLE _uptree_instances");
+    let status = json(database, &folder, &["status"], 0);
+    assert!(notes(&status).contains("set `ignore_missing`"), "{status}");
+    ends(database, &folder, &["up"], 0);
+    assert_eq!(notes(&json(database, &folder, &["status"], 0)), "");
+}
+
 // ------------------------------------------------------------------ signals
 
 /// Starts `up` with a migration that takes long, and returns when that one is under way.
@@ -586,6 +619,9 @@ fn a_statement_in_doubt_is_resolved(database: &Database) {
         "{}",
         refused.stderr
     );
+
+    let refuses = notes(&status).contains("which sqlx itself refuses");
+    assert_eq!(refuses, database.kind() == "postgres", "{status}");
 
     // As a process leaves it that dies at the second statement.
     let begun =

@@ -25,6 +25,7 @@ use crate::{
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// How long SQLite waits for its own lock.
+#[cfg(feature = "sqlite")]
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The name of sqlx's lock on a MySQL database.
@@ -80,6 +81,10 @@ pub(super) struct Failed {
     pub(super) error: sqlx::Error,
 }
 
+#[allow(
+    clippy::unused_async,
+    reason = "what is awaited depends on the features"
+)]
 impl Desk {
     /// Connects, once.
     pub(super) async fn open(target: &Target) -> Result<Self, ConnectError> {
