@@ -197,6 +197,8 @@ fn no_later_migration_is_applied_than_asked_for(database: &Database) {
     assert_eq!(up["applied"], 2);
     assert_eq!(database.ledger(), "1 2");
     assert_eq!(states(database, &folder), "applied applied pending");
+    let again = ends(database, &folder, &["up", "--to", "2"], 0).stdout;
+    assert!(again.ends_with("nothing to do, 2 applied"), "{again}");
     let refused = ends(database, &folder, &["up", "--to", "9"], 1);
     assert_eq!(
         refused.stderr,
@@ -620,8 +622,8 @@ fn a_statement_in_doubt_is_resolved(database: &Database) {
         refused.stderr
     );
 
-    let refuses = notes(&status).contains("which sqlx itself refuses");
-    assert_eq!(refuses, database.kind() == "postgres", "{status}");
+    let is_told = notes(&status).contains("which sqlx itself refuses");
+    assert_eq!(is_told, database.kind() == "postgres", "{status}");
 
     // As a process leaves it that dies at the second statement.
     let begun =

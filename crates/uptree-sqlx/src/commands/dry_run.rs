@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use serde_json::{Value, json};
-use uptree_app::{BoxError, Exit, Result};
+use uptree_app::{BoxError, Exit, Result, help};
 
 use super::{
     Chosen,
@@ -139,7 +139,7 @@ async fn attempt<'a>(
                 Ok(()) => Outcome::Works,
                 Err(error) => {
                     stopped_at = Some(file);
-                    failed = Some(error.with_help());
+                    failed = Some(with_help(error));
                     Outcome::Fails
                 }
             };
@@ -183,6 +183,17 @@ impl Desk {
             }),
             None => Ok(()),
         }
+    }
+}
+
+fn with_help(error: MigrateError) -> BoxError {
+    let code = error.as_sqlx().and_then(sqlx::Error::as_database_error);
+    match code.and_then(sqlx::error::DatabaseError::code).as_deref() {
+        Some("55P03") => help(
+            error,
+            "others hold a lock that it needs, which `up` would wait for: try again later",
+        ),
+        _ => error.with_help(),
     }
 }
 
