@@ -32,6 +32,7 @@ on_all!(
 
 on_both!(
     a_dry_run_leaves_nothing,
+    what_is_tried_ends_with_the_command,
     a_dry_run_says_what_cannot_be_tried,
     a_file_that_leads_back_is_whole_or_not_at_all,
 );
@@ -423,6 +424,31 @@ fn any_number_may_go_up_at_once(database: &Database) {
         applied += up["migrations"].as_array().map_or(0, Vec::len);
     }
     assert_eq!(applied, 3, "each by one of them");
+}
+
+fn what_is_tried_ends_with_the_command(database: &Database) {
+    let folder = own();
+    ends(database, &folder, &["up"], 0);
+    let file = folder.path().join("0004_slow.sql");
+    fs::write(&file, slow(database, 60)).expect("the folder is ours");
+    let mut process = start(database, folder.path(), &["dry-run"]);
+    eventually(SOON, || {
+        let is_locked = match database {
+            Database::Sqlite(sqlite) => sqlite.folder().join("shop.db-migrate").exists(),
+            _ => json(database, &folder, &["status"], 1)["locked_by"].is_string(),
+        };
+        is_locked.then_some(())
+    });
+    let refused = ends(database, &folder, &["baseline", "--to", "4", "--yes"], 1);
+    let told = "another process is migrating this database";
+    assert!(refused.stderr.contains(told), "{}", refused.stderr);
+    process.signal(Signal::TERM);
+    let done = finish(&mut process);
+    assert_eq!(done.ended, Ended::Code(143), "{}", done.stderr);
+    // What it did does not go on, and its lock is free.
+    fs::write(&file, "CREATE TABLE words (id INT)").expect("the folder is ours");
+    ends(database, &folder, &["up"], 0);
+    assert!(!database.has_table("slept"));
 }
 
 // ------------------------------------------------------------------ dry-run

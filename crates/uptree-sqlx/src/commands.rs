@@ -185,7 +185,7 @@ impl Command for Migrate {
                 done = run(&name, chosen, &matches) => {
                     done.unwrap_or_else(|error| Exit::error(&*error))
                 }
-                signal = cx.signal() => Exit::interrupted(signal, "it was not done"),
+                signal = cx.signal() => Exit::interrupted(signal, "it was not finished"),
             }
         })
     }

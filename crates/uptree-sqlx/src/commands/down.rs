@@ -175,7 +175,9 @@ impl Step<'_> {
         let Failed { completed, error } = failed;
         let error = MigrateError::Failed {
             file: self.down.to_string(),
-            place: place::of_statement(self.down.sql(), chosen.dialect(), done + completed, None),
+            place: completed.and_then(|completed| {
+                place::of_statement(self.down.sql(), chosen.dialect(), done + completed, None)
+            }),
             source: error.into(),
         };
         error.with_help()

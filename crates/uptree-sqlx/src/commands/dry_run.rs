@@ -156,25 +156,16 @@ async fn attempt<'a>(
 
 impl Desk {
     async fn attempt(&mut self, file: &File, dialect: Dialect) -> Result<(), MigrateError> {
-        let failed = |Failed { completed, error }| MigrateError::Failed {
+        let failed = |Failed { completed, error }: Failed| MigrateError::Failed {
             file: file.to_string(),
-            place: place::of_statement(file.sql(), dialect, completed, None),
+            place: completed
+                .and_then(|completed| place::of_statement(file.sql(), dialect, completed, None)),
             source: error.into(),
         };
         self.run(file.sql()).await.map_err(failed)?;
-        if dialect == Dialect::Postgres {
-            // A constraint that is deferred to the end is the file's; what it has set is not the
-            // next one's.
-            let end = "SET CONSTRAINTS ALL IMMEDIATE; SET SESSION AUTHORIZATION DEFAULT;
-                       RESET ROLE; RESET ALL; SET LOCAL lock_timeout = '2s'";
-            self.run(end)
-                .await
-                .map_err(|Failed { error, .. }| MigrateError::Failed {
-                    file: file.to_string(),
-                    place: None,
-                    source: error.into(),
-                })?;
-        }
+        // A constraint that is deferred to the end is the file's, too.
+        let reset = self.reset().await;
+        reset.map_err(|error| failed(Failed::whole(error)))?;
         let broken = self.broken_reference().await.ok().flatten();
         match broken.filter(|_| !file.sets_foreign_keys().is_empty()) {
             Some(table) => Err(MigrateError::Code {
