@@ -125,6 +125,17 @@ pub(crate) struct Down {
 }
 
 impl Down {
+    /// It as a file that is applied, to be looked at in the same way.
+    pub(crate) fn as_file(&self) -> File {
+        File {
+            name: self.name.clone(),
+            migration: self.migration.clone(),
+            code: None,
+            directives: Directives::default(),
+            down: None,
+        }
+    }
+
     pub(crate) fn in_transaction(&self) -> bool {
         !self.migration.no_tx
     }

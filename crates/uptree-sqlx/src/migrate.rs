@@ -45,6 +45,14 @@ pub(crate) struct Job<'a> {
     pub(crate) reads_back: bool,
 }
 
+impl Job<'_> {
+    /// How many of the files are to be applied in the end.
+    fn wanted(&self) -> usize {
+        let wanted = |file: &&File| self.to.is_none_or(|to| file.version() <= to);
+        self.files.iter().filter(wanted).count()
+    }
+}
+
 /// What a run has come to: all that it was to apply is applied.
 #[derive(Debug)]
 pub(crate) struct Reached {
@@ -95,7 +103,7 @@ async fn run_sessions<M: Migratable>(
     let mut run = Run {
         cx,
         job,
-        pulse: Pulse::new(cx, job.files.len()),
+        pulse: Pulse::new(cx, job.wanted()),
         activity: Activity::new(job.show_blocking_queries),
         retry: LockRetry::new(cx, job.lock_retry_budget),
         wait: Wait::new(),
