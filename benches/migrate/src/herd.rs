@@ -1,6 +1,7 @@
 //! Processes that migrate one database, all at once.
 
 use std::{
+    env,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
     process::{Child, Command, Stdio},
@@ -45,13 +46,14 @@ pub(crate) fn run(job: &Job, server: SocketAddr, rtt: Duration) -> Result<Run> {
     let (saying, said) = mpsc::channel();
     let mut herd = Herd(Vec::new());
     for _ in 0..job.processes {
-        let mut process = Command::new(&job.program)
+        let mut process = Command::new(env::current_exe()?)
+            .args(["peer", job.peer])
             .args([job.folder.as_os_str(), url.as_ref()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| format!("{} cannot be run", job.program.display()))?;
+            .context("this program cannot be run")?;
         listen(&mut process, saying.clone())?;
         herd.0.push(process);
     }
