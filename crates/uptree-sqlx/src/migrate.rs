@@ -8,7 +8,7 @@ use uptree_app::Starting;
 use crate::{
     MigrateError,
     activity::Activity,
-    classify::is_read_only,
+    classify::{is_crowded, is_read_only},
     error::{Chain, failed},
     files::{File, check::check},
     ledger::{Instance, Ledger, Names, Tables},
@@ -112,6 +112,9 @@ async fn run_sessions<M: Migratable>(
         run.crowded |= connected.crowded;
         let outcome = run.session::<M>(&mut session).await;
         session.close().await;
+        if let Err(error) = &outcome {
+            run.crowded |= error.as_sqlx().is_some_and(is_crowded);
+        }
         let error = match outcome {
             Ok(Next::End { applied }) => {
                 let files = run.files;

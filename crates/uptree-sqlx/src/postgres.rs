@@ -206,6 +206,6 @@ impl Migratable for PgServer {
             // None are prepared but by a migration in Rust, and a pooler may know none of them.
             .statement_cache_capacity(0);
         let connection = self.connect(&options).await?;
-        Ok(PgSession::new(connection, names, brake.session()))
+        Ok(PgSession::new(connection, options, names, brake.session()))
     }
 }

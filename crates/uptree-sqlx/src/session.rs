@@ -68,6 +68,26 @@ pub(crate) trait Session: Send {
         activity: &Activity,
     ) -> impl Future<Output = Result<usize, Failure>> + Send;
 
+    /// Whether the next statement of a stepwise file may be run: if not, another program has the
+    /// lock, or has to have it first. `entry` is that of the statement's mark.
+    fn may_begin(
+        &mut self,
+        _entry: Entry,
+    ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send {
+        async { Ok(true) }
+    }
+
+    /// Prepares the session for a stepwise file, of which so many statements are done: what they
+    /// have SET must hold for those that follow.
+    fn resume(
+        &mut self,
+        _file: &File,
+        _statements: &[Statement<'_>],
+        _done: usize,
+    ) -> impl Future<Output = Result<(), Failure>> + Send {
+        async { Ok(()) }
+    }
+
     /// Whether a statement and its mark can be committed together: then nobody will ever have to
     /// ask what became of it.
     fn is_atomic(&self, statement: &Statement<'_>) -> bool;
@@ -164,7 +184,11 @@ pub(crate) enum Verdict {
 pub(crate) enum Failure {
     /// The file is at fault, or the database while it ran it.
     File(Option<Place>, sqlx::Error),
-    /// A migration that is written in Rust has failed.
+    /// The statement of a stepwise file cannot be in a transaction with its mark; from now on it
+    /// [is not atomic](Session::is_atomic). Nothing was changed: to be tried again.
+    #[cfg_attr(not(feature = "postgres"), allow(dead_code))]
+    Alone(Option<Place>, sqlx::Error),
+    /// A migration that is written in Rust has failed, or the session will not run a file.
     Code(uptree_app::BoxError),
     /// The ledger could not be written.
     Ledger(sqlx::Error),

@@ -50,6 +50,8 @@ pub(crate) async fn run<S: Session>(
         activity,
     };
     walk.check()?;
+    let resumed = walk.session.resume(file, &statements, walk.mark.done).await;
+    resumed.map_err(|failure| failed(file, failure))?;
     if statements.is_empty() {
         walk.write(walk.after(0)).await?;
     }
@@ -59,21 +61,23 @@ pub(crate) async fn run<S: Session>(
         }
         activity.statement(number + 1, statements.len());
         loop {
-            match walk.step(number).await {
-                Ok(()) => break,
-                Err(StepError::Failure(Failure::Locked {
+            let failure = match walk.step(number).await {
+                Ok(true) => break,
+                Ok(false) | Err(StepError::Failure(Failure::Elsewhere)) => return Ok(false),
+                Err(StepError::Failure(failure)) => failure,
+                Err(StepError::Other(error)) => return Err(error),
+            };
+            if !cx.is_cancelled() && walk.withdraw(number, &failure).await {
+                break;
+            }
+            match failure {
+                Failure::Locked {
                     place,
                     error,
                     blockers,
-                })) => {
-                    retry.again(file, activity, place, error, blockers).await?;
-                }
-                Err(StepError::Failure(Failure::Elsewhere)) => return Ok(false),
-                Err(StepError::Failure(failure)) => {
-                    walk.withdraw::<S>(number, &failure).await;
-                    return Err(failed(file, failure));
-                }
-                Err(StepError::Other(error)) => return Err(error),
+                } => retry.again(file, activity, place, error, blockers).await?,
+                Failure::Alone(..) => {}
+                failure => return Err(failed(file, failure)),
             }
         }
         retry.reset();
@@ -131,8 +135,13 @@ impl<S: Session> Walk<'_, S> {
         })
     }
 
-    async fn step(&mut self, number: usize) -> Result<(), StepError> {
+    /// Returns whether it was run: if not, another program goes first.
+    async fn step(&mut self, number: usize) -> Result<bool, StepError> {
         let statement = &self.statements[number];
+        let turn = self.session.may_begin(self.entry).await;
+        if !turn.map_err(|error| self.unreadable(error))? {
+            return Ok(false);
+        }
         let after = self.after(number + 1);
         if self.mark.begun {
             let before = self.mark.before.clone().unwrap_or_default();
@@ -143,7 +152,8 @@ impl<S: Session> Walk<'_, S> {
                         file = %self.file, statement = number + 1,
                         "a process that is gone had done it"
                     );
-                    return Ok(self.write(after).await?);
+                    self.write(after).await?;
+                    return Ok(true);
                 }
                 Verdict::NotDone => {}
                 Verdict::Unknown => return Err(self.in_doubt(number).into()),
@@ -163,7 +173,7 @@ impl<S: Session> Walk<'_, S> {
             .map_err(StepError::Failure)?;
         self.entry = Entry::There;
         self.mark = after;
-        Ok(())
+        Ok(true)
     }
 
     /// The mark of a file that has come as far as this.
@@ -180,30 +190,36 @@ impl<S: Session> Walk<'_, S> {
     async fn write(&mut self, mark: Mark) -> Result<(), MigrateError> {
         let written = self.session.mark(self.file, &mark, self.entry).await;
         written.map_err(|error| self.unwritable(error))?;
-        self.entry = Entry::There;
+        self.entry = match mark.is_blank() {
+            true => Entry::New,
+            false => Entry::There,
+        };
         self.mark = mark;
         Ok(())
     }
 
-    /// A statement that the database has refused was not done: nobody has to ask later.
+    /// A statement that the database has refused was not done: nobody has to ask later. Returns
+    /// whether it was done after all.
     ///
     /// What cannot be written now is found again after the next start.
-    async fn withdraw<T: Session>(&mut self, number: usize, failure: &Failure) {
+    async fn withdraw(&mut self, number: usize, failure: &Failure) -> bool {
         let refused = match failure {
-            Failure::File(_, error) => error.as_database_error().is_some() && !T::may_pass(error),
+            Failure::File(_, error) => error.as_database_error().is_some(),
+            Failure::Locked { .. } => true,
             _ => false,
         };
         if !refused || !self.mark.begun {
-            return;
+            return false;
         }
         let statement = &self.statements[number];
         let before = self.mark.before.clone().unwrap_or_default();
         // It may have left something, such as an index that is not valid.
-        if let Ok(Verdict::NotDone | Verdict::Unknown) =
-            self.session.inspect(statement, &before).await
-        {
-            let _ = self.write(self.after(self.mark.done)).await;
-        }
+        let (done, mark) = match self.session.inspect(statement, &before).await {
+            Ok(Verdict::Done) => (true, self.after(number + 1)),
+            Ok(Verdict::NotDone | Verdict::Unknown) => (false, self.after(number)),
+            Err(_) => return false,
+        };
+        self.write(mark).await.is_ok() && done
     }
 
     fn in_doubt(&self, number: usize) -> MigrateError {

@@ -216,10 +216,62 @@ pub(super) fn keep(for_transaction: bool, check: bool) -> String {
     format!("SELECT pg_catalog.pg_backend_pid(),\n{settings}")
 }
 
-/// Takes the lock for the transaction; fails, with a division by zero, if another has it.
+/// Takes the locks for the transaction; fails, with a division by zero, if another has one of them.
 pub(super) fn lock(key: i64) -> String {
-    format!("SELECT 1 / pg_catalog.pg_try_advisory_xact_lock({key})::int")
+    format!("SELECT 1 / ({})::int", lock_transaction(key))
 }
+
+/// The key of the lock that is between programs of this crate alone, given sqlx's.
+fn own_key(key: i64) -> i64 {
+    key ^ i64::from_be_bytes(*b"\0\0uptree")
+}
+
+/// Takes both locks for the transaction, and says whether it has them.
+pub(super) fn lock_transaction(key: i64) -> String {
+    let own = own_key(key);
+    format!(
+        "CASE WHEN pg_catalog.pg_try_advisory_xact_lock({own})
+              THEN pg_catalog.pg_try_advisory_xact_lock({key}) ELSE false END"
+    )
+}
+
+/// Takes both locks for the session, or neither, and says which.
+pub(super) fn lock_session(key: i64) -> String {
+    let (own, sqlx) = (own_key(key), lock_sqlx(key));
+    format!(
+        "CASE WHEN NOT pg_catalog.pg_try_advisory_lock({own}) THEN false
+              WHEN {sqlx} THEN true
+              ELSE NOT pg_catalog.pg_advisory_unlock({own}) END"
+    )
+}
+
+/// Takes sqlx's lock for the session, and says whether it has it.
+pub(super) fn lock_sqlx(key: i64) -> String {
+    format!("pg_catalog.pg_try_advisory_lock({key})")
+}
+
+/// Gives up sqlx's lock.
+pub(super) fn unlock_sqlx(key: i64) -> String {
+    format!("SELECT pg_catalog.pg_advisory_unlock({key})")
+}
+
+/// Whether a row of `pg_locks` is about one of the locks.
+pub(super) fn is_ours(key: i64) -> String {
+    let own = own_key(key);
+    format!(
+        "locktype = 'advisory' AND objsubid = 1
+         AND (classid::bigint << 32) | objid::bigint IN ({key}, {own})
+         AND database = (SELECT oid FROM pg_catalog.pg_database
+                         WHERE datname = pg_catalog.current_database())"
+    )
+}
+
+/// A file may have another role than its connection's; the ledger is written as the latter. It
+/// lasts until the transaction ends.
+pub(super) const AS_OURSELVES: [&str; 2] = [
+    "SET LOCAL SESSION AUTHORIZATION DEFAULT",
+    "SET LOCAL role = DEFAULT",
+];
 
 /// What a file has set ends with it, and so do its constraints.
 pub(super) const RESET: [&str; 4] = [
