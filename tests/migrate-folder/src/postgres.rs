@@ -98,9 +98,11 @@ impl Postgres {
     pub(crate) async fn state(&mut self, url: &str, folder: &Folder) -> Result<State> {
         let mut state = State::default();
         let mut connection = open(url).await?;
-        // As `pg_dump` does: names are written in full.
+        // As `pg_dump` does: names are written in full. To read a table may need the usual path, for
+        // the functions of its indexes.
         rows(&mut connection, "SET search_path = ''").await?;
         self.definitions(url, &mut connection, &mut state).await?;
+        rows(&mut connection, "RESET search_path").await?;
         for row in rows(&mut connection, DATABASE).await? {
             state.define(text(&row, 0)?, &text(&row, 1)?);
         }
