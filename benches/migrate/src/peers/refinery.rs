@@ -17,7 +17,7 @@ pub(super) fn run(ask: &Ask) -> Result<()> {
             Ok(Runner::new(&migrations))
         },
         async |runner, url| {
-            let (mut client, connection) = tokio_postgres::connect(&url, NoTls).await?;
+            let (mut client, connection) = tokio_postgres::connect(url, NoTls).await?;
             tokio::spawn(connection);
             runner.run_async(&mut client).await?;
             Ok(())
