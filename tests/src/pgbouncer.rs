@@ -28,10 +28,11 @@ pub enum PoolMode {
     Transaction,
 }
 
-/// A PgBouncer of the test's own, set as it usually is: it asks for passwords (SCRAM), knows the
-/// superuser and [`Database::USER`], takes a thousand clients, and has twenty connections for each
-/// pair of user and database. `extra_float_digits`, which sqlx sends, is ignored; other parameters
-/// that it does not know are refused.
+/// A PgBouncer of the test's own, set as it usually is: it takes a thousand clients, and has twenty
+/// connections for each pair of user and database. `extra_float_digits`, which sqlx sends, is ignored; other parameters
+/// that it does not know are refused. It asks for passwords, which it is sent in plain text: by SCRAM
+/// it would hash each of them 4096 times, one client after the other. It knows the superuser and
+/// [`Database::USER`].
 ///
 /// Dropped, it is gone; so it should be before its server.
 pub struct PgBouncer {
@@ -146,7 +147,7 @@ impl PgBouncer {
 listen_addr = 127.0.0.1
 listen_port = {listen}
 unix_socket_dir =
-auth_type = scram-sha-256
+auth_type = plain
 auth_file = {folder}/userlist.txt
 admin_users = {admin}
 pool_mode = {mode}

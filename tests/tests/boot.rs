@@ -14,7 +14,7 @@ const SOON: Duration = Duration::from_secs(20);
 // ------------------------------------------------------------------ settings
 
 /// Every setting: its flag, its variable, what `--help` says it defaults to.
-const SETTINGS: [(&str, &str, &str); 12] = [
+const SETTINGS: [(&str, &str, &str); 17] = [
     ("addr", "ADDR", "127.0.0.1:4000"),
     ("body-limit", "BODY_LIMIT", "1MiB"),
     ("drain-delay", "DRAIN_DELAY", "0s; 5s in Kubernetes"),
@@ -25,7 +25,20 @@ const SETTINGS: [(&str, &str, &str); 12] = [
         "sqlite://service.db?mode=rwc",
     ),
     ("pool-size", "POOL_SIZE", "10"),
+    ("migrate", "MIGRATE", "apply"),
+    ("migrate-url", "MIGRATE_URL", "the database's"),
     ("migrations-dir", "MIGRATIONS_DIR", ""),
+    (
+        "migrations-table",
+        "MIGRATIONS_TABLE",
+        "sqlx's, _sqlx_migrations",
+    ),
+    (
+        "migrations-schema",
+        "MIGRATIONS_SCHEMA",
+        "the search path's",
+    ),
+    ("lock-retry-budget", "LOCK_RETRY_BUDGET", "10m"),
     ("queue-size", "QUEUE_SIZE", "10000"),
     ("start-timeout", "START_TIMEOUT", "60s"),
     ("stop-budget", "STOP_BUDGET", "what the children need"),
@@ -72,7 +85,7 @@ fn the_help_does_not_show_a_secret() {
 #[test]
 fn all_bad_values_are_told_at_once_before_anything_starts() {
     let folder = tempfile::tempdir().expect("the temporary folder can be written");
-    let url = format!("mysql://clerk:{}@db/shop", Database::PASSWORD);
+    let url = format!("oracle://clerk:{}@db/shop", Database::PASSWORD);
     let bad = [
         (
             "ADDR",
@@ -97,7 +110,7 @@ fn all_bad_values_are_told_at_once_before_anything_starts() {
         (
             "DATABASE_URL",
             &url,
-            "unknown scheme `mysql`: it takes postgres://user:password@host:port/database or sqlite://file?mode=rwc",
+            "unknown scheme `oracle`: it takes postgres://user:password@host:port/database, mysql://user:password@host:port/database or sqlite://file?mode=rwc",
         ),
         ("POOL_SIZE", "0", "takes a number of connections, 1 or more"),
         (
@@ -205,11 +218,11 @@ fn a_secret_is_read_from_the_file_that_its_variable_names() {
 fn a_secret_in_a_file_is_not_shown_when_it_is_bad() {
     let folder = tempfile::tempdir().expect("the temporary folder can be written");
     let file = folder.path().join("url").display().to_string();
-    let text = format!("mysql://clerk:{}@db/shop", Database::PASSWORD);
+    let text = format!("oracle://clerk:{}@db/shop", Database::PASSWORD);
     fs::write(&file, text).expect("it is ours");
     let mut service = Service::spawn("service", [("DATABASE_URL_FILE", &file)]);
     let stderr = told(&mut service);
-    let expected = "error: DATABASE_URL (--database-url): unknown scheme `mysql`: ";
+    let expected = "error: DATABASE_URL (--database-url): unknown scheme `oracle`: ";
     assert!(stderr.starts_with(expected), "{stderr}");
 
     let missing = folder.path().join("missing").display().to_string();
@@ -300,12 +313,13 @@ fn an_address_of_another_machine_is_told_with_its_cause() {
 
 #[test]
 fn a_scheme_of_no_database_is_told_with_what_is_taken() {
-    let url = format!("mysql://clerk:{}@db/shop", Database::PASSWORD);
+    let url = format!("oracle://clerk:{}@db/shop", Database::PASSWORD);
     let mut service = Example::spawn(&url, &[]);
     assert_eq!(
         service.fails(1),
-        "error: DATABASE_URL (--database-url): unknown scheme `mysql`: it takes \
-         postgres://user:password@host:port/database or sqlite://file?mode=rwc"
+        "error: DATABASE_URL (--database-url): unknown scheme `oracle`: it takes \
+         postgres://user:password@host:port/database, \
+         mysql://user:password@host:port/database or sqlite://file?mode=rwc"
     );
     assert_eq!(service.log(), "");
 }

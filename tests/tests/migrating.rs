@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use uptree_tests::{Database, Example, on_both};
+use uptree_tests::{Database, Example, on_all};
 
-on_both!(it_migrates_a_folder_and_stays);
+on_all!(it_migrates_a_folder_and_stays);
 
 fn it_migrates_a_folder_and_stays(database: &Database) {
     let folder = tempfile::tempdir().expect("the temporary folder can be written");

@@ -1,11 +1,17 @@
 //! The databases that a pool can be of.
 
+#![allow(
+    unreachable_patterns,
+    clippy::match_wildcard_for_single_variants,
+    reason = "which others there are depends on the features"
+)]
+
 use sqlx::{Any, Connection, Database, any::AnyConnectOptions};
 
 use crate::{DatabaseUrl, WrongDatabase, target::Target};
 
 /// A database that a [`Repo`](crate::Repo) can be of: [`sqlx::Any`], [`sqlx::Postgres`],
-/// [`sqlx::Sqlite`].
+/// [`sqlx::Sqlite`], `sqlx::MySql`.
 ///
 /// It cannot be implemented elsewhere.
 pub trait Backend: sealed::Sealed {}
@@ -13,7 +19,7 @@ pub trait Backend: sealed::Sealed {}
 impl<Db: sealed::Sealed> Backend for Db {}
 
 /// A database whose own connections a migration in Rust can have: [`sqlx::Postgres`],
-/// [`sqlx::Sqlite`].
+/// [`sqlx::Sqlite`], `sqlx::MySql`.
 ///
 /// It cannot be implemented elsewhere.
 pub trait Native: Backend + sealed::Native {}
@@ -40,9 +46,24 @@ impl sealed::Native for sqlx::Postgres {}
 #[cfg(feature = "sqlite")]
 impl sealed::Native for sqlx::Sqlite {}
 
+#[cfg(feature = "mysql")]
+impl sealed::Native for sqlx::MySql {}
+
 impl sealed::Sealed for Any {
     fn options(url: &DatabaseUrl) -> Result<AnyConnectOptions, WrongDatabase> {
         sqlx::any::install_default_drivers();
+        #[cfg(feature = "mysql")]
+        if let Target::MySql(server) = &url.target
+            && server.is_by_ipv6()
+        {
+            // sqlx has the address in the URL alone, and looks it up with its brackets.
+            return Err(WrongDatabase {
+                wanted: "sqlx::Any",
+                target: server.to_string(),
+                remedy: "name the host in DATABASE_URL in place of its address, or use \
+                         `Repo::<MySql>::typed`",
+            });
+        }
         Ok(url.any.clone())
     }
 }
@@ -52,8 +73,7 @@ impl sealed::Sealed for sqlx::Postgres {
     fn options(url: &DatabaseUrl) -> Result<OptionsOf<Self>, WrongDatabase> {
         match &url.target {
             Target::Postgres(server) => Ok(server.options().clone()),
-            #[cfg(feature = "sqlite")]
-            other @ Target::Sqlite(_) => Err(wrong_database("Postgres", other)),
+            other => Err(wrong_database("Postgres", other)),
         }
     }
 }
@@ -63,14 +83,26 @@ impl sealed::Sealed for sqlx::Sqlite {
     fn options(url: &DatabaseUrl) -> Result<OptionsOf<Self>, WrongDatabase> {
         match &url.target {
             Target::Sqlite(file) => Ok(file.options().clone()),
-            #[cfg(feature = "postgres")]
-            other @ Target::Postgres(_) => Err(wrong_database("SQLite", other)),
+            other => Err(wrong_database("SQLite", other)),
         }
     }
 }
 
-#[cfg(all(feature = "postgres", feature = "sqlite"))]
+#[cfg(feature = "mysql")]
+impl sealed::Sealed for sqlx::MySql {
+    fn options(url: &DatabaseUrl) -> Result<OptionsOf<Self>, WrongDatabase> {
+        match &url.target {
+            Target::MySql(server) => Ok(server.options().clone()),
+            other => Err(wrong_database("MySQL", other)),
+        }
+    }
+}
+
+#[allow(dead_code, reason = "there may be one database alone")]
 fn wrong_database(wanted: &'static str, target: &Target) -> WrongDatabase {
-    let target = target.to_string();
-    WrongDatabase { wanted, target }
+    WrongDatabase {
+        wanted,
+        target: target.to_string(),
+        remedy: "change DATABASE_URL, or use `Repo::new`, which goes by the URL",
+    }
 }

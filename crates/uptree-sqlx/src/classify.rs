@@ -8,9 +8,9 @@ use sqlx::error::DatabaseError;
 /// later.
 ///
 /// No connection from the pool in time, a closed pool, a lost connection; a server that starts,
-/// stops, is out of room for connections or takes no writes now; a deadlock or serialisation
-/// failure; a file that is locked, full or cannot be read. A handler answers 503, a writer tries
-/// again.
+/// stops, is out of room for connections or takes no writes now; a deadlock, a lock that was not
+/// had in time, a serialisation failure; a file that is locked, full or cannot be read. A handler
+/// answers 503, a writer tries again.
 ///
 /// # Examples
 ///
@@ -33,6 +33,8 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
             }
             // BUSY, LOCKED, IOERR, FULL, CANTOPEN (also: no file descriptor left), PROTOCOL.
             Some(Code::Sqlite(code)) => matches!(code, 5 | 6 | 10 | 13 | 14 | 15),
+            #[cfg(feature = "mysql")]
+            Some(Code::MySql(error)) => crate::mysql::code::is_unavailable(error),
             None => false,
         },
         _ => false,
@@ -42,8 +44,8 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
 /// Whether the database refuses the values for good: the same request cannot succeed.
 ///
 /// SQLSTATE classes 22 (data exception) and 23 (integrity constraint violation); SQLite's
-/// constraint, mismatch and too big; a value that the driver cannot encode. A batch is then split,
-/// to find which row it is.
+/// constraint, mismatch and too big; what MySQL says of a value outside of these classes; a value
+/// that the driver cannot encode. A batch is then split, to find which row it is.
 ///
 /// # Examples
 ///
@@ -57,6 +59,8 @@ pub fn is_rejected(error: &sqlx::Error) -> bool {
             Some(Code::SqlState(state)) => state.starts_with("22") || state.starts_with("23"),
             // TOOBIG, CONSTRAINT, MISMATCH.
             Some(Code::Sqlite(code)) => matches!(code, 18..=20),
+            #[cfg(feature = "mysql")]
+            Some(Code::MySql(error)) => crate::mysql::code::is_rejected(error),
             None => false,
         },
         _ => false,
@@ -84,6 +88,8 @@ pub(crate) fn is_read_only(error: &sqlx::Error) -> bool {
     match error.as_database_error().and_then(Code::of) {
         Some(Code::SqlState(state)) => state == "25006",
         Some(Code::Sqlite(code)) => code == 8,
+        #[cfg(feature = "mysql")]
+        Some(Code::MySql(error)) => crate::mysql::code::is_read_only(error),
         None => false,
     }
 }
@@ -93,10 +99,17 @@ enum Code<'a> {
     SqlState(Cow<'a, str>),
     /// SQLite's primary code: the low byte of the extended one.
     Sqlite(i32),
+    /// A SQLSTATE tells little of a MySQL error: its number does.
+    #[cfg(feature = "mysql")]
+    MySql(&'a sqlx::mysql::MySqlDatabaseError),
 }
 
 impl<'a> Code<'a> {
     fn of(error: &'a dyn DatabaseError) -> Option<Self> {
+        #[cfg(feature = "mysql")]
+        if let Some(error) = error.try_downcast_ref() {
+            return Some(Self::MySql(error));
+        }
         let code = error.code()?;
         // A SQLSTATE has five characters; SQLite's extended codes have four digits at most. Through
         // `sqlx::Any` the type of the error does not say which database it is of.

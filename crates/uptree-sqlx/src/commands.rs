@@ -6,6 +6,7 @@
 mod ask;
 mod baseline;
 mod desk;
+mod down;
 mod dry_run;
 mod grants;
 mod output;
@@ -47,6 +48,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// | `resolve` | takes the answer to what only a person can know |
 /// | `baseline` | enters migrations as applied without running them |
 /// | `grants` | prints what the service's role needs |
+/// | `down` | undoes migrations, for development |
 ///
 /// Each takes `--json`. The exit code is 0 only if what was asked for is so: see [`Exit`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -108,6 +110,18 @@ impl Command for Migrate {
                 "grants",
                 "Prints the SQL that gives a role what it needs",
             )),
+            command(
+                "down",
+                "Undoes migrations by their .down.sql files, for development",
+            )
+            .arg(version(
+                "Undoes all after this one; 0: all [default: the last alone]",
+            ))
+            .arg(flag(
+                "yes-i-know",
+                "Does not ask: what is in the tables and columns that go is lost",
+            ))
+            .after_help("To roll back a release, start the older one: it runs on the newer schema"),
         ];
         let commands = commands.map(|command| {
             let child = Arg::new("child")
@@ -161,6 +175,7 @@ async fn run(name: &str, chosen: Chosen, matches: &ArgMatches) -> Result<Exit> {
         "dry-run" => dry_run::run(&chosen).await,
         "resolve" => resolve::run(&chosen, matches).await,
         "baseline" => baseline::run(&chosen, matches.get_flag("yes")).await,
+        "down" => down::run(&chosen, matches.get_flag("yes-i-know")).await,
         "grants" => Ok(grants::run(&chosen, matches)),
         name => Err(format!("there is no command {name}").into()),
     }
@@ -314,4 +329,62 @@ fn unwritable(error: sqlx::Error) -> BoxError {
         source: error.into(),
     };
     error.with_help()
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use sqlx::migrate::Migrator as Embedded;
+    use uptree_app::{IntoChild, Supervisor};
+
+    use super::*;
+    use crate::{DatabaseSettings, Repo};
+
+    fn tree(ids: &[&'static str]) -> ChildSpec {
+        let repo = Repo::new(&DatabaseSettings::new("sqlite::memory:".parse().unwrap()));
+        let migrator = || Migrator::new(&repo, Embedded::with_migrations(Vec::new()));
+        let group = Supervisor::new("group");
+        let group = group.children(ids.iter().map(|id| migrator().with_id(*id)));
+        Supervisor::new("app")
+            .child(repo.clone())
+            .child(group)
+            .into_child()
+    }
+
+    fn chosen(ids: &[&'static str], words: &[&str]) -> String {
+        let words = ["migrate", "status"].iter().chain(words);
+        let matches = Migrate.clap().try_get_matches_from(words).unwrap();
+        match choose(&tree(ids), matches.subcommand_matches("status").unwrap()) {
+            Ok(chosen) => chosen.path,
+            Err(error) => uptree_app::chain(&*error),
+        }
+    }
+
+    #[test]
+    fn a_migrator_is_found_in_the_list_of_children() {
+        let several = "error: the list of children has several migrators\n  \
+                       help: name one with --child: app/group/a, app/group/b";
+        for (ids, words, expected) in [
+            (&["a"][..], &[][..], "app/group/a"),
+            (&["a", "b"], &["--child", "b"], "app/group/b"),
+            (&["a", "b"], &["--child", "app/group/a"], "app/group/a"),
+            (&["a", "b"], &[], several),
+            (
+                &["a"],
+                &["--child", "repo"],
+                "error: repo is no migrator\n  help: these are: app/group/a",
+            ),
+            (
+                &[],
+                &[],
+                "error: the list of children has no migrator\n  help: add a `Migrator` to it",
+            ),
+        ] {
+            assert_eq!(chosen(ids, words), expected);
+        }
+    }
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        Migrate.clap().debug_assert();
+    }
 }

@@ -85,6 +85,14 @@ fn fmt_database(error: &dyn DatabaseError, f: &mut fmt::Formatter<'_>) -> fmt::R
         return Ok(());
     }
     f.write_str(error.message())?;
+    #[cfg(feature = "mysql")]
+    if let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        write!(f, " (error {}", error.number())?;
+        return match error.code() {
+            Some(state) => write!(f, ", SQLSTATE {state})"),
+            None => f.write_str(")"),
+        };
+    }
     match error.code() {
         Some(code) => write!(f, " (SQLite code {code})"),
         None => Ok(()),
@@ -171,11 +179,12 @@ pub(crate) const WHO_HAS_IT: &str =
 pub struct WrongDatabase {
     pub(crate) wanted: &'static str,
     pub(crate) target: String,
+    pub(crate) remedy: &'static str,
 }
 
 impl WrongDatabase {
     pub(crate) fn with_help(self) -> BoxError {
-        let remedy = "change DATABASE_URL, or use `Repo::new`, which goes by the URL";
+        let remedy = self.remedy;
         help(self, remedy)
     }
 }
@@ -468,6 +477,7 @@ fn remedy_for(error: &sqlx::Error) -> Option<&'static str> {
         );
     }
     match &*error.as_database_error()?.code()? {
+        "13" => Some("make room on the disk that has the file, or raise PRAGMA max_page_count"),
         "42501" => Some("let the role of DATABASE_URL create and change tables in its schema"),
         "25001" => Some(
             "a statement that cannot run in a transaction needs a file of its own that begins with \

@@ -10,7 +10,8 @@
 //!
 //! # Features
 //!
-//! `postgres` and `sqlite`, both by default: the databases, one of which there must be. `tls`:
+//! `postgres` and `sqlite`, both by default, and `mysql`, which is MySQL and MariaDB: the databases,
+//! one of which there must be. `tls`:
 //! connections by TLS, with rustls and the system's certificates; off by default, because it is
 //! twelve crates more, ring among them, and a database on the same host does not need it. Without
 //! it `sslmode=prefer`, which is the default, connects without TLS, and `require` fails.
@@ -21,8 +22,10 @@
 //! does it, and is the same for all databases; what a database must be able to do is the trait
 //! `session::Session`, implemented in one file a database. Nothing here knows of HTTP.
 
-#[cfg(not(any(feature = "postgres", feature = "sqlite")))]
-compile_error!("uptree-sqlx needs a database: one of its features `postgres` and `sqlite`");
+#[cfg(not(any(feature = "postgres", feature = "sqlite", feature = "mysql")))]
+compile_error!(
+    "uptree-sqlx needs a database: one of its features `postgres`, `sqlite` and `mysql`"
+);
 
 mod activity;
 mod backend;
@@ -38,6 +41,8 @@ mod ledger;
 mod lock_retry;
 mod migrate;
 mod migrator;
+#[cfg(feature = "mysql")]
+mod mysql;
 mod place;
 mod plan;
 #[cfg(feature = "postgres")]

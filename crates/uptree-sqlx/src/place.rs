@@ -24,13 +24,6 @@ impl fmt::Display for Place {
     }
 }
 
-/// The place of the character with this number, counted from 1, as Postgres tells it.
-#[cfg(feature = "postgres")]
-pub(crate) fn of_character(sql: &str, number: usize) -> Option<Place> {
-    let (offset, _) = sql.char_indices().nth(number.checked_sub(1)?)?;
-    Some(of_offset(sql, offset))
-}
-
 /// The place of the statement that failed after `completed` others, for an error that has no
 /// position of its own.
 ///
@@ -87,19 +80,16 @@ mod tests {
         Place { line, column: None }
     }
 
-    #[cfg(feature = "postgres")]
     #[test]
-    fn a_character_is_found_by_line_and_column() {
-        for (sql, number, expected) in [
-            ("SELECT", 1, Some(place(1, 1))),
-            ("SELECT", 6, Some(place(1, 6))),
-            ("a\nbc\nd", 4, Some(place(2, 2))),
-            ("a\r\nbc", 4, Some(place(2, 1))),
-            ("-- für\nSELEC 1", 8, Some(place(2, 1))),
-            ("SELECT", 0, None),
-            ("SELECT", 7, None),
+    fn a_byte_is_found_by_line_and_column() {
+        for (sql, offset, expected) in [
+            ("SELECT", 0, place(1, 1)),
+            ("SELECT", 5, place(1, 6)),
+            ("a\nbc\nd", 3, place(2, 2)),
+            ("a\r\nbc", 3, place(2, 1)),
+            ("-- für\nSELEC 1", 8, place(2, 1)),
         ] {
-            assert_eq!(of_character(sql, number), expected, "{number} of {sql:?}");
+            assert_eq!(of_offset(sql, offset), expected, "{offset} of {sql:?}");
         }
     }
 

@@ -55,6 +55,12 @@ const STOP_MARGIN: Duration = Duration::from_millis(100);
 /// committed survives a power cut (`synchronous = FULL`): a commit means what it means on Postgres.
 /// A database in memory lives as long as the child.
 ///
+/// # MySQL and MariaDB
+///
+/// A connection has what sqlx sets: the time zone UTC, the character set utf8mb4, and the mode
+/// `PIPES_AS_CONCAT`. A lock wait that times out and a query that takes longer than
+/// `max_execution_time` count as unavailable. [`sqlx::Any`] has no `TINYINT`, and so no `BOOLEAN`.
+///
 /// # Examples
 ///
 /// ```
@@ -81,7 +87,8 @@ struct Shared<Db: Backend> {
 impl Repo {
     /// A pool of whatever database the settings name.
     ///
-    /// [`sqlx::Any`] has no timestamp and no UUID; `$1` serves both databases.
+    /// [`sqlx::Any`] has no timestamp and no UUID. A parameter is `$1` on Postgres and SQLite, and
+    /// `?` on MySQL and SQLite.
     pub fn new(settings: &DatabaseSettings) -> Self {
         Self::typed(settings)
     }
@@ -169,6 +176,18 @@ impl Repo<sqlx::Sqlite> {
     ) -> Self {
         let file = crate::sqlite::SqliteFile::new(options.clone());
         Self::with_target(Target::Sqlite(file), options, pool)
+    }
+}
+
+#[cfg(feature = "mysql")]
+impl Repo<sqlx::MySql> {
+    /// A pool with options that no setting has, such as a certificate.
+    pub fn with_options(
+        options: sqlx::mysql::MySqlConnectOptions,
+        pool: sqlx::mysql::MySqlPoolOptions,
+    ) -> Self {
+        let server = crate::mysql::MySqlServer::new(options.clone());
+        Self::with_target(Target::MySql(server), options, pool)
     }
 }
 

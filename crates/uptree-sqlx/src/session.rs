@@ -188,7 +188,7 @@ pub(crate) enum Failure {
     /// [is not atomic](Session::is_atomic). Nothing was changed: to be tried again.
     #[cfg_attr(not(feature = "postgres"), allow(dead_code))]
     Alone(Option<Place>, sqlx::Error),
-    /// A migration that is written in Rust has failed.
+    /// A migration that is written in Rust has failed, or the session will not run a file.
     Code(uptree_app::BoxError),
     /// The ledger could not be written.
     Ledger(sqlx::Error),

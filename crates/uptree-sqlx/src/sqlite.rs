@@ -1,8 +1,12 @@
 //! SQLite: which file, how to open it, and what its refusals mean.
 
 mod brake;
+mod foreign_keys;
+mod link;
 mod lock_file;
+mod script;
 mod session;
+mod tables;
 
 use std::{
     fmt::{self, Write},
@@ -18,7 +22,7 @@ use sqlx::{
 };
 
 pub(crate) use self::lock_file::LockFile;
-use self::{brake::SqliteBrake, session::SqliteSession};
+use self::{brake::SqliteBrake, link::Link, session::SqliteSession};
 use crate::{
     ConnectError, DatabaseUrl, UrlError, classify::is_busy, error::WHO_HAS_IT, ledger::Names,
     session::Migratable, split::Dialect, target::Target,
@@ -49,10 +53,12 @@ enum Kind {
 impl SqliteFile {
     /// A file with options that are not ours.
     pub(crate) fn new(options: SqliteConnectOptions) -> Self {
-        // What is behind a URI of SQLite's own is not known: as in memory, nothing is put beside
-        // it.
         let name = options.get_filename().to_string_lossy();
-        let kind = match name == ":memory:" || name.starts_with("file:") {
+        // sqlx's own databases in memory have such names, and what is behind a URI of SQLite's own
+        // with a query is not known: nothing is put beside it.
+        let is_uri = name.starts_with("file:")
+            && (name.contains('?') || name.starts_with("file:sqlx-in-memory"));
+        let kind = match name == ":memory:" || is_uri {
             true => Kind::Memory,
             false => Kind::Writable,
         };
@@ -171,7 +177,7 @@ impl SqliteFile {
         const NOTADB: i32 = 26;
 
         let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
-        let file = absolute(self.path()).unwrap_or_else(|_| self.path().to_owned());
+        let file = absolute(self.path()).unwrap_or_else(|_| self.path().to_path_buf());
         let folder = file.parent().unwrap_or(&file);
         let shown = folder.display();
         // SQLite does not say which of them it was: the file system does.
@@ -198,8 +204,13 @@ impl SqliteFile {
         Some(remedy)
     }
 
+    /// Where the file is. SQLite takes `file:` for the beginning of a URI.
     fn path(&self) -> &Path {
-        self.options.get_filename()
+        let name = self.options.get_filename();
+        let path = name.to_str().and_then(|name| name.strip_prefix("file:"));
+        path.map_or(name, |path| {
+            Path::new(path.strip_prefix("//").unwrap_or(path))
+        })
     }
 }
 
@@ -278,15 +289,11 @@ impl Migratable for SqliteFile {
             .busy_timeout(BUSY_TIMEOUT)
             // It would warn of every migration that takes a second, with the whole of its text.
             .disable_statement_logging();
-        let mut connection = self.open(&options).await?;
-        let engaged = brake
-            .fit(&mut connection)
-            .await
-            .map_err(|error| self.refusal(error))?;
+        let link = Link::open(options, brake.clone()).await;
         Ok(SqliteSession::new(
-            connection,
-            engaged,
+            link.map_err(|error| self.refusal(error))?,
             names,
+            self.kind != Kind::ReadOnly,
             self.lock_path(),
         ))
     }

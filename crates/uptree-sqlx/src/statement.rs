@@ -19,12 +19,11 @@ use crate::split::{Dialect, statements};
 /// One statement of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Statement<'a> {
-    /// From its first word to before its semicolon.
+    /// From its first word to its last: without its semicolon, and comments before that.
     pub(crate) sql: &'a str,
     /// Where it begins in the file, in bytes.
     pub(crate) at: usize,
     pub(crate) kind: Kind,
-    dialect: Dialect,
     traits: Traits,
 }
 
@@ -46,16 +45,16 @@ impl<'a> Statement<'a> {
         let at = range.start;
         let sql = &file[range];
         let mut cursor = Cursor::new(sql, dialect);
-        let (kind, traits) = match dialect {
-            Dialect::Postgres => postgres::classify(&mut cursor),
-            Dialect::Sqlite => sqlite::classify(&mut cursor),
-            Dialect::MySql => mysql::classify(&mut cursor),
+        let mut traits = Traits::default();
+        let kind = match dialect {
+            Dialect::Postgres => postgres::classify(&mut cursor, &mut traits),
+            Dialect::Sqlite => sqlite::classify(&mut cursor, &mut traits),
+            Dialect::MySql => mysql::classify(&mut cursor, &mut traits),
         };
         Self {
             sql,
             at,
             kind,
-            dialect,
             traits,
         }
     }
@@ -169,8 +168,10 @@ pub(crate) struct Action {
     pub(crate) to: Option<Name>,
     /// `IF EXISTS`, `IF NOT EXISTS`.
     pub(crate) conditional: bool,
-    /// `CONCURRENTLY` or `FINALIZE`, of a partition that is detached.
-    pub(crate) concurrently: bool,
+    /// `CONCURRENTLY`, of a partition that is detached.
+    concurrently: bool,
+    /// `FINALIZE`, of a partition that is detached.
+    finalizes: bool,
     /// Whether it is done under a lock at which nobody waits who reads or writes.
     weak: bool,
 }
@@ -279,3 +280,6 @@ pub(crate) enum Object {
     System,
     Other,
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 
 use std::{any::TypeId, fmt};
 
+#[cfg(feature = "mysql")]
+use crate::mysql::MySqlServer;
 #[cfg(feature = "postgres")]
 use crate::postgres::PgServer;
 #[cfg(feature = "sqlite")]
@@ -17,6 +19,8 @@ pub(crate) enum Target {
     Postgres(PgServer),
     #[cfg(feature = "sqlite")]
     Sqlite(SqliteFile),
+    #[cfg(feature = "mysql")]
+    MySql(MySqlServer),
 }
 
 impl Target {
@@ -29,6 +33,8 @@ impl Target {
             Self::Postgres(server) => server.prove().await.map(|()| Kept::default()),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(file) => file.prove().await.map(|anchor| Kept { anchor }),
+            #[cfg(feature = "mysql")]
+            Self::MySql(server) => server.prove().await.map(|()| Kept::default()),
         }
     }
 }
@@ -42,6 +48,8 @@ macro_rules! with_database {
             crate::target::Target::Postgres($database) => $body,
             #[cfg(feature = "sqlite")]
             crate::target::Target::Sqlite($database) => $body,
+            #[cfg(feature = "mysql")]
+            crate::target::Target::MySql($database) => $body,
         }
     };
 }
@@ -53,6 +61,7 @@ impl Target {
         (self.dialect() != migrate.dialect()).then(|| WrongDatabase {
             wanted: self.dialect().name(),
             target: migrate.to_string(),
+            remedy: "let MIGRATE_URL be of the same kind as DATABASE_URL",
         })
     }
 
@@ -63,6 +72,8 @@ impl Target {
             Self::Postgres(_) => TypeId::of::<sqlx::Postgres>(),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => TypeId::of::<sqlx::Sqlite>(),
+            #[cfg(feature = "mysql")]
+            Self::MySql(_) => TypeId::of::<sqlx::MySql>(),
         };
         own == TypeId::of::<Db>()
     }
@@ -74,6 +85,8 @@ impl Target {
             Self::Postgres(server) => Some(server.options().get_username().to_owned()),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => None,
+            #[cfg(feature = "mysql")]
+            Self::MySql(server) => Some(server.options().get_username().to_owned()),
         }
     }
 
@@ -84,6 +97,8 @@ impl Target {
             Self::Postgres(_) => Dialect::Postgres,
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => Dialect::Sqlite,
+            #[cfg(feature = "mysql")]
+            Self::MySql(_) => Dialect::MySql,
         }
     }
 }
@@ -95,6 +110,8 @@ impl fmt::Display for Target {
             Self::Postgres(server) => server.fmt(f),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(file) => file.fmt(f),
+            #[cfg(feature = "mysql")]
+            Self::MySql(server) => server.fmt(f),
         }
     }
 }

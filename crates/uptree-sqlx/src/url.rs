@@ -8,7 +8,7 @@ use sqlx::any::AnyConnectOptions;
 
 use crate::{error::DriverError, target::Target};
 
-/// The URL of a database: `postgres://…` or `sqlite://…`.
+/// The URL of a database: `postgres://…`, `sqlite://…`, `mysql://…` or `mariadb://…`.
 ///
 /// It has been parsed, so that it can only be right, and is shown without its password, by
 /// [`Display`](fmt::Display) and by [`Debug`].
@@ -21,11 +21,11 @@ use crate::{error::DriverError, target::Target};
 /// let url: DatabaseUrl = "postgres://app:secret@db.example:5433/shop".parse()?;
 /// assert_eq!(url.to_string(), "Postgres at db.example:5433, database shop, user app");
 ///
-/// let error = "mysql://app:secret@db.example/shop".parse::<DatabaseUrl>().unwrap_err();
+/// let error = "oracle://app:secret@db.example/shop".parse::<DatabaseUrl>().unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "unknown scheme `mysql`: it takes postgres://user:password@host:port/database or \
-///      sqlite://file?mode=rwc",
+///     "unknown scheme `oracle`: it takes postgres://user:password@host:port/database, \
+///      mysql://user:password@host:port/database or sqlite://file?mode=rwc",
 /// );
 /// # Ok::<_, uptree_sqlx::UrlError>(())
 /// ```
@@ -45,6 +45,7 @@ impl FromStr for DatabaseUrl {
         match scheme(url).ok_or(UrlError::NoScheme)? {
             "postgres" | "postgresql" => parse_postgres(url),
             "sqlite" => parse_sqlite(url),
+            "mysql" | "mariadb" => parse_mysql(url),
             scheme => Err(UrlError::Scheme(scheme.to_owned())),
         }
     }
@@ -78,12 +79,16 @@ pub enum UrlError {
     /// It names no file.
     #[error("it names no file: it takes sqlite://file?mode=rwc, or sqlite::memory:")]
     NoFile,
+    /// It names no database of the server.
+    #[error("it names no database: it takes mysql://user:password@host:port/database")]
+    NoDatabase,
     /// It cannot be parsed.
     #[error("{0}")]
     Invalid(DriverError),
 }
 
-const TAKEN: &str = "postgres://user:password@host:port/database or sqlite://file?mode=rwc";
+const TAKEN: &str = "postgres://user:password@host:port/database, \
+                     mysql://user:password@host:port/database or sqlite://file?mode=rwc";
 
 impl From<sqlx::Error> for UrlError {
     fn from(error: sqlx::Error) -> Self {
@@ -109,6 +114,16 @@ fn parse_sqlite(url: &str) -> Result<DatabaseUrl, UrlError> {
 #[cfg(not(feature = "sqlite"))]
 fn parse_sqlite(_url: &str) -> Result<DatabaseUrl, UrlError> {
     Err(UrlError::NotBuiltIn("sqlite"))
+}
+
+#[cfg(feature = "mysql")]
+fn parse_mysql(url: &str) -> Result<DatabaseUrl, UrlError> {
+    crate::mysql::MySqlServer::parse(url)
+}
+
+#[cfg(not(feature = "mysql"))]
+fn parse_mysql(_url: &str) -> Result<DatabaseUrl, UrlError> {
+    Err(UrlError::NotBuiltIn("mysql"))
 }
 
 /// What stands before the first colon, if it can be a scheme: what cannot be might be a secret.
@@ -197,13 +212,68 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "mysql")]
+    #[test]
+    fn a_mysql_url_is_shown_without_its_secrets() {
+        for (url, shown) in [
+            (
+                "mysql://app:hunter2@db:3307/shop",
+                "MySQL at db:3307, database shop, user app",
+            ),
+            (
+                "mariadb://app:hunter%32@db/shop?ssl-mode=DISABLED&sslkey=hunter2",
+                "MariaDB at db:3306, database shop, user app",
+            ),
+            (
+                "mysql://app:hunter2@[::1]/sh%6Fp?pasword=hunter2",
+                "MySQL at [::1]:3306, database shop, user app",
+            ),
+            (
+                "mysql://app:hunter2@localhost/shop?socket=/run/my.sock",
+                "MySQL at /run/my.sock, database shop, user app",
+            ),
+        ] {
+            let url: DatabaseUrl = url.parse().expect(url);
+            assert_eq!(url.to_string(), shown);
+            assert_eq!(format!("{url:?}"), format!("DatabaseUrl({shown})"));
+        }
+    }
+
+    #[cfg(feature = "mysql")]
+    #[test]
+    fn a_mysql_url_names_a_database_and_parameters_that_sqlx_knows() {
+        for url in ["mysql://app:hunter2@db", "mariadb://app:hunter2@db/"] {
+            let error = url.parse::<DatabaseUrl>().unwrap_err();
+            assert!(matches!(error, UrlError::NoDatabase), "{error}");
+        }
+        let url = "mysql://db/shop?useSSL=false&charset=utf8mb4&password=hunter2";
+        let url: DatabaseUrl = url.parse().unwrap();
+        assert_eq!(url.ignored, ["useSSL", "password"]);
+        assert_eq!(url.any.database_url.query(), Some("charset=utf8mb4"));
+        let error = "mysql://app:hunter2@db/shop?ssl-mode=maybe".parse::<DatabaseUrl>();
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.contains("maybe") && !error.contains("hunter2"),
+            "{error}"
+        );
+    }
+
+    #[cfg(not(feature = "mysql"))]
+    #[test]
+    fn a_database_that_was_left_out_is_named_by_its_feature() {
+        let error = "mariadb://app:hunter2@db/shop"
+            .parse::<DatabaseUrl>()
+            .unwrap_err();
+        assert!(matches!(error, UrlError::NotBuiltIn("mysql")), "{error}");
+    }
+
     #[test]
     fn a_bad_url_is_refused_without_being_repeated() {
         for (url, message) in [
             ("", "it has no scheme"),
             ("hunter2", "it has no scheme"),
             ("hunter2 is not: a scheme", "it has no scheme"),
-            ("mysql://app:hunter2@db/shop", "unknown scheme `mysql`"),
+            ("oracle://app:hunter2@db/shop", "unknown scheme `oracle`"),
             ("postgres://app:hunter2@db:port/shop", "invalid port number"),
             ("sqlite://", "it names no file"),
             ("sqlite://x.db?mode=hunter", "unknown value"),

@@ -105,10 +105,51 @@ async fn sqlite_counts_statements_as_we_do() {
     report(&wrong);
 }
 
+/// A connection to a database that is empty.
+#[cfg(feature = "mysql")]
+async fn fresh(server: &uptree_tests::MariaDb) -> sqlx::MySqlConnection {
+    let connection = sqlx::MySqlConnection::connect(&server.url("")).await;
+    let mut connection = connection.expect("it is up");
+    let sql = "DROP DATABASE IF EXISTS split; CREATE DATABASE split; USE split";
+    completed(&mut connection, sql).await.expect("it may");
+    connection
+}
+
 #[cfg(feature = "sqlite")]
 async fn memory() -> sqlx::SqliteConnection {
     let connection = sqlx::SqliteConnection::connect("sqlite::memory:").await;
     connection.expect("there is room")
+}
+
+/// Each statement is sent by itself, as a migration's are; and all at once, to see that no two are
+/// one.
+#[cfg(feature = "mysql")]
+#[tokio::test]
+async fn mariadb_counts_statements_as_we_do() {
+    let Some(server) = uptree_tests::MariaDb::start() else {
+        return;
+    };
+    let mut wrong = Vec::new();
+    for sql in MYSQL {
+        let ours = Counts::expected(sql, Dialect::MySql);
+        let mut each = Vec::new();
+        let mut connection = fresh(&server).await;
+        for piece in pieces(sql, Dialect::MySql) {
+            // A call returns more than one result.
+            let ended = completed(&mut connection, piece).await;
+            each.push(ended.map(|_| 1));
+        }
+        // Empty statements are an error there.
+        let all: Vec<_> = pieces(sql, Dialect::MySql).collect();
+        let whole = completed(&mut fresh(&server).await, &all.join(";\n")).await;
+        let whole = whole.map(|_| all.len());
+        let sure = is_sure(sql, Dialect::MySql);
+        let theirs = Counts { sure, whole, each };
+        if ours != theirs {
+            wrong.push((*sql, ours, theirs));
+        }
+    }
+    report(&wrong);
 }
 
 const POSTGRES: &[&str] = &[
@@ -237,4 +278,94 @@ const SQLITE: &[&str] = &[
     "/* a */ -- b\n",
     "",
     " \r\n\t",
+];
+
+const MYSQL: &[&str] = &[
+    "SELECT 1",
+    "SELECT 1;",
+    ";;SELECT 1;;;SELECT 2;;",
+    "-- only\nSELECT 1 -- a comment; here\n; SELECT 2 -- and here;",
+    "# only;\nSELECT 1 # a comment; here\n; SELECT 2 # and here;",
+    "/* ; */ SELECT /* ; */ 1 /* ; */; /* ; */ SELECT 2 /* ; /* ; */",
+    "SELECT 5--2, '--;';SELECT 5--\t;\n;SELECT 6 - -1",
+    "SELECT ';', '--', '/*', 'it''s;', '\\';', '\\\\', \"a;b\", \"a\\\";\", \"a\"\";\";SELECT 2",
+    "SELECT 1 AS `a;b`, 2 AS `a``b;`, 3 AS `a\\`; SELECT 2",
+    "SELECT N'a;b', x'3b', b'01', 0x3b, _utf8mb4'a;b'; SELECT 2",
+    "SELECT 'a' 'b;c'\n'd;e'; SELECT @a := 1, @`b;c` := ';'; SELECT @@version",
+    "SELECT 1 AS a$b, 2 AS größe; SELECT 3 AS $x",
+    "/*!40101 SET NAMES utf8mb4 */; SELECT 1; /*! SELECT 2 */; /*M! SELECT 3 */",
+    "SELECT 1 /*! + 1 */ /*!99999 + nothing */ /*!50000 + 2*/; SELECT 2 /*!99999 , 3 */",
+    "SELECT 1.5e3,.5,1e-3; SELECT 2.; SELECT 0",
+    "CREATE PROCEDURE p() SELECT 1; CALL p(); DROP PROCEDURE p",
+    "CREATE PROCEDURE p() BEGIN END; CALL p()",
+    "CREATE PROCEDURE p() BEGIN SELECT 1; SELECT 2; END; SELECT 3",
+    "CREATE OR REPLACE DEFINER = CURRENT_USER() PROCEDURE p() BEGIN SELECT 1; END; \
+     CREATE PROCEDURE IF NOT EXISTS p() BEGIN SELECT 1; END; SELECT 2",
+    "CREATE DEFINER=`root`@`localhost` PROCEDURE p(IN a INT, OUT b INT) COMMENT 'a;b' \
+     LANGUAGE SQL NOT DETERMINISTIC READS SQL DATA SQL SECURITY INVOKER \
+     one: BEGIN two: BEGIN SELECT 1; LEAVE one; END two; END one; SELECT 2",
+    "CREATE PROCEDURE p(a INT) BEGIN IF a = 1 THEN SELECT 1; ELSEIF (a = 2) THEN SELECT 2; \
+     ELSE IF a = 3 THEN SELECT 3; END IF; END IF; END; SELECT 2",
+    "CREATE PROCEDURE p(a INT) IF a THEN SELECT 1; ELSE SELECT 2; END IF; SELECT 3",
+    "CREATE PROCEDURE p(a INT) IF (a) THEN SELECT IF(a, 1, 2); END IF; SELECT IF(1, 2, 3)",
+    "CREATE PROCEDURE p(a INT) BEGIN CASE a WHEN 1 THEN SELECT 1; WHEN 2 THEN BEGIN SELECT 2; END; \
+     ELSE SELECT CASE WHEN a THEN CASE a WHEN 3 THEN 4 END ELSE 5 END; END CASE; END; SELECT 2",
+    "CREATE PROCEDURE p(a INT) CASE WHEN a THEN SELECT 1; ELSE BEGIN END; END CASE; SELECT 2",
+    "CREATE PROCEDURE p() BEGIN DECLARE i INT DEFAULT 0; WHILE i < 3 DO SET i = i + 1; END WHILE; \
+     a: LOOP SET i = i - 1; IF i < 0 THEN LEAVE a; END IF; ITERATE a; END LOOP a; \
+     REPEAT SET i = i + 1; UNTIL i > 3 END REPEAT; END; CALL p()",
+    "CREATE PROCEDURE p() a: WHILE 0 DO SELECT REPEAT('a;', 3); END WHILE a; SELECT REPEAT('b', 2)",
+    "CREATE PROCEDURE p() REPEAT SELECT 1; UNTIL 1 END REPEAT; SELECT 2",
+    "CREATE PROCEDURE p() LOOP SELECT 1; END LOOP; SELECT 2",
+    "CREATE PROCEDURE p() BEGIN DECLARE c CURSOR FOR SELECT 1; \
+     DECLARE EXIT HANDLER FOR SQLEXCEPTION, NOT FOUND BEGIN ROLLBACK; RESIGNAL; END; START TRANSACTION; COMMIT; END; SELECT 2",
+    "CREATE PROCEDURE p() BEGIN DECLARE no_table CONDITION FOR SQLSTATE VALUE '42S02'; \
+     DECLARE CONTINUE HANDLER FOR 1062 SET @a = IF(1, 2, 3); \
+     DECLARE CONTINUE HANDLER FOR no_table, SQLSTATE VALUE '42000', SQLWARNING WHILE 0 DO SET @a = 1; END WHILE; \
+     DECLARE CONTINUE HANDLER FOR SQLSTATE '23000' IF 1 THEN SET @a = 1; END IF; SELECT 1; END; SELECT 2",
+    "CREATE PROCEDURE p() BEGIN DROP TABLE IF EXISTS a; CREATE TABLE IF NOT EXISTS a (b INT); \
+     CREATE TEMPORARY TABLE c AS SELECT 1; INSERT INTO a VALUES (1) ON DUPLICATE KEY UPDATE b = 2; END; \
+     SELECT 2",
+    "CREATE PROCEDURE p() BEGIN FOR i IN 1..3 DO SELECT i; END FOR; \
+     FOR r IN (SELECT 1 AS a) DO SELECT r.a; END FOR; END; CALL p()",
+    "CREATE FUNCTION f(a INT) RETURNS INT DETERMINISTIC RETURN a + 1; SELECT f(1)",
+    "CREATE FUNCTION f(a INT) RETURNS INT DETERMINISTIC RETURN CASE a WHEN 1 THEN 2 END; SELECT f(1)",
+    "CREATE FUNCTION f(a INT) RETURNS INT DETERMINISTIC RETURN IF(a, 1, REPEAT('1', 2)); SELECT f(1)",
+    "CREATE FUNCTION f() RETURNS VARCHAR(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NO SQL \
+     RETURN 'a;'; SELECT f()",
+    "CREATE FUNCTION f(a ENUM('b;', 'c')) RETURNS SET('a', 'b') CHARSET utf8mb4 DETERMINISTIC \
+     BEGIN RETURN 'a'; END; SELECT f('c')",
+    "CREATE FUNCTION f() RETURNS INT UNSIGNED DETERMINISTIC BEGIN DECLARE a INT; SET a := 1; \
+     SELECT COUNT(*) INTO a FROM (SELECT 1) AS t; RETURN a; END; SELECT f()",
+    "CREATE TABLE t (a INT, `begin` INT, `end` INT); \
+     CREATE TRIGGER x BEFORE INSERT ON t FOR EACH ROW SET NEW.a = 1; \
+     CREATE TRIGGER y BEFORE INSERT ON t FOR EACH ROW FOLLOWS x BEGIN SET NEW.a = 2; END; \
+     CREATE TRIGGER z BEFORE INSERT ON t FOR EACH ROW PRECEDES `y` SET NEW.a = IF(1, 2, 3); SELECT 1",
+    "CREATE TABLE t (a INT, begin INT, end INT); \
+     CREATE TRIGGER x BEFORE UPDATE ON t FOR EACH ROW BEGIN IF NEW.a > OLD.a THEN \
+     SET NEW.begin = 1, NEW.end = CASE WHEN NEW.end THEN t.end ELSE end END; END IF; \
+     INSERT INTO l (begin, end) VALUES (1, 2); UPDATE t SET end = begin; END; SELECT begin, end FROM t",
+    "CREATE TABLE t (a INT); CREATE TRIGGER x BEFORE DELETE ON t FOR EACH ROW \
+     IF OLD.a THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no;'; END IF; DELETE FROM t",
+    "CREATE EVENT e ON SCHEDULE EVERY 1 DAY STARTS '2030-01-01' ON COMPLETION PRESERVE DISABLE \
+     COMMENT 'a;' DO BEGIN SELECT 1; SELECT 2; END; SELECT 2",
+    "CREATE EVENT e ON SCHEDULE AT '2030-01-01' DO DELETE FROM t; ALTER EVENT e DISABLE; \
+     ALTER EVENT e DO BEGIN SELECT 1; END; DROP EVENT e",
+    "CREATE TABLE t (a INT); /*!50003 CREATE*/ /*!50017 DEFINER=`root`@`localhost`*/ \
+     /*!50003 TRIGGER x BEFORE INSERT ON t FOR EACH ROW BEGIN SET NEW.a = 1; SET NEW.a = 2; END */; \
+     SELECT 1",
+    "BEGIN NOT ATOMIC SELECT 1; IF 1 THEN SELECT 2; END IF; END; SELECT 3",
+    "START TRANSACTION; SELECT 1; COMMIT; BEGIN; ROLLBACK; BEGIN WORK; SAVEPOINT a; ROLLBACK TO a; COMMIT",
+    "CREATE TABLE procedure_log (a INT, function INT); CREATE TABLE `function` (b INT); \
+     CREATE TABLE t (a INT COMMENT 'x;y', b TEXT DEFAULT ';'); \
+     ALTER TABLE t ADD c INT, DROP COLUMN b; CREATE INDEX i ON t (a); RENAME TABLE t TO u",
+    "CREATE VIEW v AS SELECT CASE WHEN 1 THEN ';' END AS a; \
+     CREATE OR REPLACE ALGORITHM = MERGE SQL SECURITY INVOKER VIEW v AS SELECT IF(1, 2, 3) AS a",
+    "CREATE TABLE t (a INT); INSERT INTO t VALUES (1), (2); REPLACE INTO t SET a = 3; \
+     DELETE FROM t WHERE a = 1; WITH c AS (SELECT * FROM t) SELECT * FROM c; TRUNCATE t",
+    "PREPARE p FROM 'SELECT 1; '; EXECUTE p; DEALLOCATE PREPARE p; SELECT 2",
+    "SET @a = 'x;', @b = IF(1, 2, 3); SET SESSION sql_mode = CONCAT(@@sql_mode, ''); SELECT @a",
+    "SELECT 'é;ü🦀;' AS `größe;`; SELECT 2",
+    "\r\nSELECT 1;\r\n\r\n-- a\r\nSELECT 2;\r\n",
+    "SELECT\u{c}1\u{b};\tSELECT\t2",
 ];

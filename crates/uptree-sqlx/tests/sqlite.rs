@@ -6,15 +6,11 @@ mod support;
 
 use std::{fs, path::Path, time::Duration};
 
-use sqlx::{
-    ConnectOptions, Connection, Row,
-    sqlite::{SqliteConnectOptions, SqliteConnection},
-};
+use sqlx::Connection;
 use support::{
-    Service, boot, boot_and_stop, eventually, herd, migrations, settings, soon, sqlx_migrator,
-    write,
+    Service, boot, boot_and_stop, eventually, herd, migrations, settings, soon, sqlite::Database,
+    sqlx_migrator, write,
 };
-use tempfile::TempDir;
 use uptree_app::{Strategy, Supervisor};
 use uptree_sqlx::{DatabaseSettings, Repo};
 
@@ -34,57 +30,6 @@ const TABLES: &[(&str, &str)] = &[
 const ENDLESS: &str = "CREATE TABLE counted AS \
     WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000000000) \
     SELECT max(i) FROM n;";
-
-struct Database {
-    folder: TempDir,
-}
-
-impl Database {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("the temporary folder can be written");
-        Self { folder }
-    }
-
-    fn path(&self) -> std::path::PathBuf {
-        self.folder.path().join("test.db")
-    }
-
-    fn url(&self) -> String {
-        format!("sqlite://{}?mode=rwc", self.path().display())
-    }
-
-    async fn connect(&self) -> SqliteConnection {
-        let options: SqliteConnectOptions = self.url().parse().expect("a URL");
-        options.connect().await.expect("the file can be opened")
-    }
-
-    /// One row a line, columns separated by `|`.
-    async fn query(&self, sql: &'static str) -> String {
-        let mut connection = self.connect().await;
-        let rows = sqlx::raw_sql(sql)
-            .fetch_all(&mut connection)
-            .await
-            .expect(sql);
-        connection.close().await.expect("it can be closed");
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|row| {
-                let columns = (0..row.len()).map(|n| {
-                    row.try_get_unchecked::<String, _>(n)
-                        .or_else(|_| row.try_get_unchecked::<i64, _>(n).map(|n| n.to_string()))
-                        .expect("a text or a number")
-                });
-                columns.collect::<Vec<_>>().join("|")
-            })
-            .collect();
-        rows.join("\n")
-    }
-
-    async fn ledger(&self) -> String {
-        self.query("SELECT version, description, success, hex(checksum) FROM _sqlx_migrations ORDER BY version")
-            .await
-    }
-}
 
 #[tokio::test]
 async fn an_empty_database_gets_its_schema_and_a_pool() {
@@ -290,8 +235,9 @@ async fn a_migration_with_a_lower_version_is_applied_late() {
 async fn a_stop_during_a_migration_interrupts_and_rolls_it_back() {
     let database = Database::new();
     let folder = migrations(&TABLES[..1]);
-    write(folder.path(), "0002_endless.sql", ENDLESS);
     let settings = settings(&database.url(), folder.path());
+    boot_and_stop(&settings).await.unwrap();
+    write(folder.path(), "0002_endless.sql", ENDLESS);
     let mut service = Service::spawn(&settings);
     service
         .event(&["app/migrator: progress 1/2 0002_endless.sql"])
@@ -307,8 +253,9 @@ async fn a_stop_during_a_migration_interrupts_and_rolls_it_back() {
 async fn a_migrator_that_is_killed_leaves_nothing_locked() {
     let database = Database::new();
     let folder = migrations(&TABLES[..1]);
-    write(folder.path(), "0002_endless.sql", ENDLESS);
     let settings = settings(&database.url(), folder.path());
+    boot_and_stop(&settings).await.unwrap();
+    write(folder.path(), "0002_endless.sql", ENDLESS);
     let mut service = Service::spawn(&settings);
     service
         .event(&["app/migrator: progress 1/2 0002_endless.sql"])
@@ -355,8 +302,9 @@ async fn a_writer_that_ends_is_waited_for_and_one_that_does_not_is_named_by_its_
 async fn a_waiter_outlives_its_start_timeout_while_another_migrates() {
     let database = Database::new();
     let folder = migrations(&TABLES[..1]);
-    write(folder.path(), "0002_endless.sql", ENDLESS);
     let settings = settings(&database.url(), folder.path());
+    boot_and_stop(&settings).await.unwrap();
+    write(folder.path(), "0002_endless.sql", ENDLESS);
     let mut first = Service::spawn(&settings);
     first
         .event(&["app/migrator: progress 1/2 0002_endless.sql"])

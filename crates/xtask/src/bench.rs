@@ -4,12 +4,18 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::step::{cargo, root, step, target};
+use crate::{
+    needs,
+    step::{cargo, root, step, target},
+};
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let target = target()?;
     // Its own folder: what the two workspaces build differs, and one would throw out the other's.
     let own = target.join("bench-build");
+    if let Some(("migrate", args)) = args.split_first().map(|(it, args)| (it.as_str(), args)) {
+        return migrate(&own, args, &target);
+    }
     build(&own, "bench")?;
     let bench = || {
         let mut bench = Command::new(own.join("release/bench"));
@@ -22,6 +28,14 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         }
     }
     step("bench", bench().arg("--target").arg(&target))
+}
+
+/// A package of its own: what it measures has many dependencies.
+fn migrate(own: &Path, args: &[String], target: &Path) -> Result<()> {
+    needs::ensure();
+    build(own, "bench-migrate")?;
+    let mut bench = Command::new(own.join("release/bench_migrate"));
+    step("bench", bench.args(args).arg("--target").arg(target))
 }
 
 /// What must be built for what is asked: the peers' dependencies are many, and seldom wanted.

@@ -4,6 +4,7 @@
 
 mod bench;
 mod ci;
+mod migrate_folder;
 mod needs;
 mod otp;
 mod step;
@@ -42,7 +43,12 @@ enum Command {
     /// Prints where a scenario goes another way, and exits 1 if one does. `tests/otp/README.md` says
     /// what this is.
     Otp(otp::Args),
-    /// Measure against bare tokio, OTP and other supervisors; writes `target/bench/supervision.json`
+    /// Apply a folder of migrations with Uptree and with sqlx, and compare what came of it
+    ///
+    /// Each has a fresh database on the server, which is dropped again. Prints `N migrations, same`
+    /// and exits 0, or prints what differs and exits 1; 2 if they cannot be compared.
+    MigrateFolder(migrate_folder::Args),
+    /// Measure: supervision against bare tokio and OTP, migrations against sqlx and refinery
     // Its `--help` is theirs.
     #[command(disable_help_flag = true)]
     Bench {
@@ -57,6 +63,7 @@ fn main() -> ExitCode {
         Command::Otp(args) => return otp::run(&args),
         Command::Test { filters } => test::run(&filters),
         Command::Ci => ci::run(),
+        Command::MigrateFolder(args) => migrate_folder::run(&args),
         Command::Bench { args } => bench::run(&args),
     };
     if let Err(error) = result {

@@ -1,7 +1,8 @@
 //! A service with one odd child between two good ones.
 //!
 //! Its one argument says what is odd. It prints `pid N`, then the log of any service; the odd child
-//! is `probe/odd`, those around it are `probe/first` and `probe/last`.
+//! is `probe/odd`, those around it are `probe/first` and `probe/last`. `probe SCENARIO tree` and the
+//! other commands do something else.
 
 use std::error::Error;
 use std::fmt;
@@ -9,8 +10,10 @@ use std::future::pending;
 use std::thread;
 use std::time::Duration;
 
+use clap::ArgMatches;
 use uptree::{
-    App, ChildSpec, Context, Exit, IntoChild, Result, Shutdown, Starting, service, worker,
+    App, ChildSpec, Command, CommandContext, CommandFuture, Context, Exit, IntoChild, Result,
+    Shutdown, Starting, service, worker,
 };
 
 #[derive(clap::Args)]
@@ -47,13 +50,64 @@ enum Scenario {
 
 fn main() -> Exit {
     println!("pid {}", std::process::id());
-    uptree::main(|s: Settings| {
+    let commands: [&dyn Command; 4] = [&Odd::Tree, &Odd::Panics, &Odd::Heeds, &Odd::Stays];
+    uptree::main_with(&commands, |s: Settings| {
         let odd = odd(s.scenario).shutdown(Shutdown::Timeout(s.stop_timeout));
         App::new("probe")
             .child(worker("first", (), good))
             .child(odd)
             .child(worker("last", (), good))
     })
+}
+
+/// A command.
+#[derive(Clone, Copy)]
+enum Odd {
+    /// Prints the paths of the children.
+    Tree,
+    Panics,
+    /// Ends at a signal.
+    Heeds,
+    /// Says `N` at each signal, and blocks at the second.
+    Stays,
+}
+
+impl Command for Odd {
+    fn clap(&self) -> clap::Command {
+        clap::Command::new(match self {
+            Self::Tree => "tree",
+            Self::Panics => "panics",
+            Self::Heeds => "heeds",
+            Self::Stays => "stays",
+        })
+    }
+
+    fn run(&self, _matches: &ArgMatches, cx: CommandContext) -> CommandFuture {
+        let odd = *self;
+        Box::pin(async move {
+            match odd {
+                Self::Tree => {
+                    for (path, _) in cx.root().walk() {
+                        println!("{path}");
+                    }
+                    tracing::info!("all told");
+                    Exit::clean()
+                }
+                Self::Panics => panic!("the command is odd"),
+                Self::Heeds => {
+                    println!("waiting");
+                    Exit::interrupted(cx.signal().await, "it was waiting")
+                }
+                Self::Stays => {
+                    println!("waiting");
+                    println!("first: {}", cx.signal().await);
+                    cx.hurry().await;
+                    println!("second");
+                    block()
+                }
+            }
+        })
+    }
 }
 
 fn odd(scenario: Scenario) -> ChildSpec {

@@ -4,7 +4,7 @@ mod connection;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
@@ -105,6 +105,7 @@ struct Counts {
     round_trips: u64,
     login_round_trips: u64,
     points: u64,
+    begun: BTreeMap<u64, Instant>,
 }
 
 /// What is to be done at a point.
@@ -182,6 +183,12 @@ impl Proxy {
     /// It is more than the [round trips](Self::round_trips) by what nobody answers: a goodbye.
     pub fn messages(&self) -> u64 {
         self.shared.lock().counts.messages
+    }
+
+    /// When each connection's client, past its login, first said something; in the order in which
+    /// they connected.
+    pub fn begun(&self) -> Vec<Instant> {
+        self.shared.lock().counts.begun.values().copied().collect()
     }
 
     /// How many flights there were in either direction, those of logins included: the last point.
@@ -292,7 +299,11 @@ impl Shared {
         let point = counts.points;
         match (from, flight.login) {
             (Side::Client, true) => {}
-            (Side::Client, false) => counts.messages += 1,
+            (Side::Client, false) => {
+                counts.messages += 1;
+                let begun = counts.begun.entry(connection.number());
+                begun.or_insert_with(Instant::now);
+            }
             (Side::Server, _) if !flight.answer => {}
             (Side::Server, true) => counts.login_round_trips += 1,
             (Side::Server, false) => counts.round_trips += 1,

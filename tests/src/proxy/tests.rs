@@ -90,10 +90,15 @@ fn next(told: &Receiver<String>) -> String {
 fn flights_are_counted_over_all_connections() {
     let (proxy, _told) = echo();
     let (mut one, mut other) = (Client::of(&proxy), Client::of(&proxy));
+    assert_eq!(proxy.begun(), []);
     assert_eq!(one.ask("a"), Ok("a".to_owned()));
+    let first = proxy.begun();
+    assert_eq!(first.len(), 1);
     assert_eq!(other.ask("b"), Ok("b".to_owned()));
     assert_eq!(one.ask("c"), Ok("c".to_owned()));
     assert_eq!((proxy.connections(), proxy.points()), (2, 6));
+    let begun = proxy.begun();
+    assert_eq!((begun[0], begun.len()), (first[0], 2));
     assert_eq!((proxy.messages(), proxy.round_trips()), (3, 3));
     assert!(
         proxy.flights().starts_with("1, connection "),

@@ -7,6 +7,8 @@ use uptree_tests::Database;
 
 /// Enough rows for a server to be caught at work on them.
 const ROWS: u32 = 20_000;
+/// The same for MariaDB, which takes longer.
+const ROWS_OF_MARIADB: u32 = 5_000;
 /// Enough for a page or two, each of which is a point.
 const ROWS_IN_A_FILE: u32 = 200;
 
@@ -123,7 +125,7 @@ fn ddl_dml_ddl(file: u32) -> String {
 fn tables(database: &Database) -> String {
     let rows = match database {
         Database::Postgres(_) => format!("SELECT generate_series(1, {ROWS}) AS n"),
-        Database::MariaDb(_) => format!("SELECT seq AS n FROM seq_1_to_{ROWS}"),
+        Database::MariaDb(_) => format!("SELECT seq AS n FROM seq_1_to_{ROWS_OF_MARIADB}"),
         Database::Sqlite(_) => format!(
             "WITH RECURSIVE a(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM a WHERE n < {ROWS_IN_A_FILE})
              SELECT n FROM a"

@@ -103,19 +103,16 @@ mod mariadb {
     use super::{kinds, on_mariadb};
 
     #[test]
-    #[ignore = "it is not made yet"]
     fn an_empty_ledger() {
         on_mariadb(kinds::empty_ledger);
     }
 
     #[test]
-    #[ignore = "it is not made yet"]
     fn a_file() {
         on_mariadb(kinds::file);
     }
 
     #[test]
-    #[ignore = "it is not made yet"]
     fn several_files() {
         on_mariadb(kinds::several_files);
     }
@@ -140,7 +137,6 @@ mod sqlite {
     }
 
     #[test]
-    #[ignore = "it is not made yet"]
     fn several_statements_without_a_transaction() {
         on_sqlite(kinds::several_statements_without_a_transaction);
     }

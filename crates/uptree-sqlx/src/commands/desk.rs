@@ -28,7 +28,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The name of sqlx's lock on a MySQL database.
-#[cfg(any())]
+#[cfg(feature = "mysql")]
 const MYSQL_LOCK: &str = "LOWER(HEX(1026731422 * CRC32(DATABASE())))";
 
 /// A connection and what it needs to lock.
@@ -44,7 +44,7 @@ pub(super) enum Desk {
         lock_path: Option<std::path::PathBuf>,
         elected: Option<LockFile>,
     },
-    #[cfg(any())]
+    #[cfg(feature = "mysql")]
     MySql { connection: sqlx::MySqlConnection },
 }
 
@@ -62,7 +62,7 @@ macro_rules! with_connection {
                 connection: $connection,
                 ..
             } => $body,
-            #[cfg(any())]
+            #[cfg(feature = "mysql")]
             Desk::MySql {
                 connection: $connection,
                 ..
@@ -116,7 +116,7 @@ impl Desk {
                     elected: None,
                 })
             }
-            #[cfg(any())]
+            #[cfg(feature = "mysql")]
             Target::MySql(server) => {
                 let options = server.options().clone().disable_statement_logging();
                 let connection = server.connect(&options).await?;
@@ -168,7 +168,7 @@ impl Desk {
                 }
                 Ok(elected)
             }
-            #[cfg(any())]
+            #[cfg(feature = "mysql")]
             Self::MySql { .. } => {
                 let locked = self.lock().await?;
                 if locked {
@@ -192,7 +192,7 @@ impl Desk {
             Self::Sqlite {
                 lock_path, elected, ..
             } => Ok(elect(lock_path.as_deref(), elected)),
-            #[cfg(any())]
+            #[cfg(feature = "mysql")]
             Self::MySql { connection } => {
                 let sql = format!("SELECT CAST(COALESCE(GET_LOCK({MYSQL_LOCK}, 0), 0) AS CHAR)");
                 let rows = text_rows(connection, &sql).await?;
@@ -336,21 +336,20 @@ impl Words {
 }
 
 impl Words {
-    /// Creates the ledger and the table beside it; the third is made when a service boots.
+    /// Creates the ledger and the tables beside it.
     pub(super) fn create(&self) -> Vec<String> {
         let types = match self.dialect {
             #[cfg(feature = "postgres")]
             Dialect::Postgres => &ledger::POSTGRES,
             #[cfg(feature = "sqlite")]
             Dialect::Sqlite => &ledger::SQLITE,
-            #[cfg(any())]
+            #[cfg(feature = "mysql")]
             Dialect::MySql => &ledger::MYSQL,
             #[allow(unreachable_patterns, reason = "there may be all of them")]
             _ => return Vec::new(),
         };
-        let [ledger, steps, _] =
-            ledger::create([&self.ledger, &self.steps, &self.instances], types);
-        vec![ledger, steps]
+        let names = [&*self.ledger, &self.steps, &self.instances];
+        ledger::create(names, types).into()
     }
 
     /// Enters a file as applied, as sqlx's own `skip` does: its time is -1.

@@ -133,7 +133,7 @@ fn grants(chosen: &Chosen, role: &str, does: MigrateRole) -> Vec<Grant> {
                 sql: Vec::new(),
             }]
         }
-        #[cfg(any())]
+        #[cfg(feature = "mysql")]
         Target::MySql(server) => {
             let role = format!("'{}'@'%'", role.replace('\'', "''"));
             let database = server.options().get_database().unwrap_or_default();
@@ -166,7 +166,7 @@ fn grants(chosen: &Chosen, role: &str, does: MigrateRole) -> Vec<Grant> {
 }
 
 /// A name as SQL has it.
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 fn quoted(name: &str, quote: char) -> String {
     let doubled: String = [quote, quote].iter().collect();
     format!("{quote}{}{quote}", name.replace(quote, &doubled))

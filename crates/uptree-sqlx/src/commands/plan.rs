@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     MigrateError,
-    files::File,
+    files::{
+        File,
+        check::{Findings, check},
+    },
     ledger::Mark,
     place,
     plan::plan,
@@ -60,7 +63,15 @@ pub(super) async fn run(chosen: &Chosen, offline: bool) -> Result<Exit> {
             object.into()
         },
     );
-    Ok(Exit::clean())
+    let refusals = steps.into_iter().flat_map(|step| step.findings.refusals);
+    match refusals.map(MigrateError::from).next() {
+        Some(refusal) => Err(refusal.with_help()),
+        None => Ok(Exit::clean()),
+    }
+}
+
+fn texts(all: &[impl ToString]) -> Vec<String> {
+    all.iter().map(ToString::to_string).collect()
 }
 
 /// A file that is to be applied.
@@ -70,6 +81,7 @@ struct Step<'a> {
     /// How many of its statements are done.
     done: usize,
     statements: Vec<Statement<'a>>,
+    findings: Findings,
     dialect: Dialect,
 }
 
@@ -105,42 +117,9 @@ impl<'a> Step<'a> {
                 Mode::Code => Vec::new(),
                 _ => statement::parse(file.sql(), dialect),
             },
+            findings: check(file, dialect),
             dialect,
         }
-    }
-
-    /// What is worth a second look.
-    fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let blocks = |statement: &Statement<'_>| blocks(statement, self.dialect);
-        if self.mode == Mode::Transaction && self.dialect == Dialect::Postgres {
-            let data = self.statements.iter().position(|it| it.kind == Kind::Dml);
-            let strong = self.statements.iter().rposition(blocks);
-            if data < strong && data.is_some() {
-                warnings.push(
-                    "it changes data before it locks a table: what it has changed stays locked \
-                     while it waits; make it two files"
-                        .to_owned(),
-                );
-            }
-            if data > strong && strong.is_some() {
-                warnings.push(
-                    "it changes data while it has a table locked: others wait until it is done; \
-                     make it two files"
-                        .to_owned(),
-                );
-            }
-            let alone = self.statements.iter();
-            let alone = alone.filter(|statement| statement.needs_no_transaction());
-            warnings.extend(alone.map(|statement| {
-                format!(
-                    "line {}: the server may refuse it in a transaction; begin the file with \
-                     `-- no-transaction`",
-                    self.line(statement)
-                )
-            }));
-        }
-        warnings
     }
 
     fn line(&self, statement: &Statement<'_>) -> usize {
@@ -167,7 +146,8 @@ impl<'a> Step<'a> {
             "mode": self.mode.name(),
             "statements_done": self.done,
             "statements": statements,
-            "warnings": self.warnings(),
+            "warnings": texts(&self.findings.warnings),
+            "refusals": texts(&self.findings.refusals),
         })
     }
 
@@ -191,8 +171,11 @@ impl<'a> Step<'a> {
             };
             _ = writeln!(text, "  line {line}: {head}{lock}");
         }
-        for warning in self.warnings() {
+        for warning in &self.findings.warnings {
             _ = writeln!(text, "  warning: {warning}");
+        }
+        for refusal in &self.findings.refusals {
+            _ = writeln!(text, "  refused: {refusal}");
         }
         text
     }

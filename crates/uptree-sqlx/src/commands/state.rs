@@ -177,3 +177,92 @@ pub(super) fn migrations(
     }
     all.into_values().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Mark;
+
+    fn row(version: i64, change: impl FnOnce(&mut Row)) -> Row {
+        let mut row = Row {
+            version,
+            description: format!("file {version}"),
+            checksum: File::for_tests(version).checksum().to_owned(),
+            success: true,
+            requires: None,
+            mark: None,
+        };
+        change(&mut row);
+        row
+    }
+
+    #[test]
+    fn a_migration_is_what_the_ledger_and_its_file_say_together() {
+        let begun = |row: &mut Row| {
+            row.success = false;
+            row.mark = Some(Mark::default());
+        };
+        let rows = [
+            row(1, |_| {}),
+            row(2, |_| {}),
+            row(4, |row| row.checksum = vec![0]),
+            row(5, |row| row.success = false),
+            row(6, begun),
+            row(9, begun),
+            row(10, |_| {}),
+        ];
+        let ledger = Ledger {
+            rows: rows.to_vec(),
+            ..Ledger::default()
+        };
+        let files = [1, 3, 4, 5, 6, 7].map(File::for_tests);
+        let times = HashMap::from([(
+            1,
+            Times {
+                at: Some("then".to_owned()),
+                nanoseconds: Some(1_234_567),
+            },
+        )]);
+        let all = migrations(&ledger, &files, &times, Dialect::Sqlite);
+        let found: Vec<_> = all
+            .iter()
+            .map(|it| (it.version, it.state.words()))
+            .collect();
+        let expected = [
+            (1, "applied"),
+            (2, "gone"),
+            (3, "late"),
+            (4, "changed"),
+            (5, "dirty"),
+            (6, "running, 0 of 1"),
+            (7, "late"),
+            (9, "running"),
+            (10, "newer"),
+        ];
+        assert_eq!(
+            found,
+            expected.map(|(version, state)| (version, state.to_owned()))
+        );
+        let json = all[0].json();
+        assert_eq!(
+            (&json["took_ms"], &json["applied_at"]),
+            (&json!(1.23), &json!("then"))
+        );
+        assert_eq!(all[1].json()["file"], Value::Null);
+    }
+
+    #[test]
+    fn a_file_after_all_that_is_applied_is_pending() {
+        let ledger = Ledger {
+            rows: vec![row(1, |_| {})],
+            ..Ledger::default()
+        };
+        let files = [1, 2].map(File::for_tests);
+        let all = migrations(&ledger, &files, &HashMap::new(), Dialect::Sqlite);
+        let states: Vec<_> = all.iter().map(|it| it.state.is_settled()).collect();
+        assert_eq!(
+            (states, &all[1].state),
+            (vec![true, false], &State::Pending)
+        );
+    }
+}

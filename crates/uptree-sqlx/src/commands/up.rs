@@ -194,7 +194,8 @@ impl Progress {
         if let Some(now) = &*self.now() {
             let seconds = self.began.elapsed().as_secs();
             let mut stderr = io::stderr().lock();
-            _ = write!(stderr, "\r\x1b[K{now} ({seconds} s)");
+            // In one line, however long it is: without wrapping.
+            _ = write!(stderr, "\r\x1b[K\x1b[?7l{now} ({seconds} s)\x1b[?7h");
             _ = stderr.flush();
         }
     }
@@ -210,7 +211,7 @@ impl Observer for Progress {
     fn observe(&self, event: &Event<'_>) {
         match event.kind {
             EventKind::Progress { done, total, what } if self.is_terminal => {
-                *self.now() = Some(format!("[{done}/{total}] {what}"));
+                *self.now() = Some(format!("{done} of {total} applied: {what}"));
             }
             // The tree is ours, not the service's.
             _ if event.is_root() => {}

@@ -115,6 +115,7 @@ pub(super) struct Compound {
     fresh: bool,
     /// Whether an operand must follow, which is why `end` is a name.
     operand: bool,
+    handler: Handler,
     /// The last word, in lower case, at which something may turn.
     last: Last,
 }
@@ -127,6 +128,8 @@ enum Part {
     Routine,
     /// Before `ROW`, after which a trigger's body comes.
     Trigger,
+    /// After `FOLLOWS` or `PRECEDES`: the name of another trigger.
+    Order,
     /// Before `DO`, after which an event's body comes.
     Event,
     Body,
@@ -139,8 +142,24 @@ enum Block {
     Begin,
     /// `CASE` as a statement, `IF`, `LOOP`, `REPEAT`, `WHILE`, `FOR`.
     Flow,
+    /// `REPEAT` from its `UNTIL` on.
+    Until,
     /// `CASE` in an expression.
     Case,
+}
+
+/// Where it is in `DECLARE .. HANDLER FOR 1062, SQLSTATE '42000', NOT FOUND`, after which a statement
+/// begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Handler {
+    #[default]
+    None,
+    /// After the word.
+    Declared,
+    /// Before a condition.
+    Before,
+    /// After one.
+    After,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -169,6 +188,7 @@ impl Compound {
                     self.body();
                 }
             }
+            Part::Order => self.body(),
             Part::Event => {
                 if token.is("do") {
                     self.body();
@@ -248,11 +268,37 @@ impl Compound {
         }
     }
 
+    /// Goes on with the conditions of a handler; whether a statement begins after them.
+    fn handler(&mut self, token: &Token<'_>) -> bool {
+        let is_word = token.word().is_some();
+        self.handler = match self.handler {
+            Handler::None if token.is("handler") => Handler::Declared,
+            Handler::Declared if token.is("for") => Handler::Before,
+            Handler::Before
+                if ["not", "sqlstate", "value"]
+                    .iter()
+                    .any(|word| token.is(word)) =>
+            {
+                Handler::Before
+            }
+            Handler::Before => Handler::After,
+            Handler::After if token.text == "," => Handler::Before,
+            Handler::After if is_word => {
+                self.handler = Handler::None;
+                return true;
+            }
+            _ => Handler::None,
+        };
+        false
+    }
+
     fn within(&mut self, token: &Token<'_>) {
-        let fresh = std::mem::take(&mut self.fresh);
+        let begins = self.handler(token);
+        let fresh = std::mem::take(&mut self.fresh) || begins;
         let operand = std::mem::take(&mut self.operand);
         let last = std::mem::take(&mut self.last);
         let case = self.blocks.last() == Some(&Block::Case);
+        let until = self.blocks.last() == Some(&Block::Until);
         let Some(word) = token.word() else {
             match token.text {
                 ";" => self.fresh = true,
@@ -277,16 +323,19 @@ impl Compound {
                 self.open(Block::Case, false);
                 self.operand = true;
             }
-            "end" if (fresh || case) && !operand => {
+            "end" if (fresh || case || until) && !operand => {
                 self.blocks.pop();
                 self.last = Last::End;
             }
             "when" | "then" | "else" if case => self.operand = true,
             "then" | "else" | "do" => self.fresh = true,
-            // The block of a handler, after its conditions.
-            "begin" if self.blocks.last() == Some(&Block::Begin) && !operand => {
-                self.open(Block::Begin, true);
+            "until" if fresh => {
+                if let Some(block) = self.blocks.last_mut() {
+                    *block = Block::Until;
+                }
+                self.operand = true;
             }
+            "follows" | "precedes" if fresh && self.blocks.is_empty() => self.part = Part::Order,
             _ if fresh => self.last = Last::First,
             _ => {}
         }

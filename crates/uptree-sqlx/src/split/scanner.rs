@@ -1,5 +1,7 @@
 //! The words, names, literals and signs of a text of SQL.
 
+use std::ops::Range;
+
 use super::Dialect;
 
 /// What stands between two blanks, or less.
@@ -75,6 +77,10 @@ impl<'a> Scanner<'a> {
             backslashes: !scanner.backslashes,
             ..scanner
         }
+    }
+
+    pub(super) fn text(&self, range: &Range<usize>) -> &'a str {
+        &self.sql[range.clone()]
     }
 
     pub(super) fn is_sure(&self) -> bool {

@@ -13,12 +13,17 @@ use crate::session::Brake;
 const INSTRUCTIONS: i32 = 1000;
 
 /// Interrupts what a migrating session does.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct SqliteBrake {
     engaged: Arc<AtomicBool>,
 }
 
 impl SqliteBrake {
+    /// Whether the session is to end.
+    pub(super) fn is_engaged(&self) -> bool {
+        self.engaged.load(Ordering::Relaxed)
+    }
+
     /// Fits a connection with it.
     pub(super) async fn fit(
         &self,

@@ -1,35 +1,33 @@
-//! Migrating SQLite: the ledger, the locks, and a transaction for each file.
+//! Migrating SQLite: the locks, and how a file is run.
 
 use std::{path::PathBuf, time::Duration};
 
-use futures_util::StreamExt;
-use sqlx::{
-    AssertSqlSafe, Connection, Row as _, raw_sql,
-    sqlite::{SqliteConnection, SqliteRow},
-};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 
-use super::{BUSY_TIMEOUT, brake::Engaged, lock_file::LockFile};
+use super::{
+    foreign_keys::{Rebuild, Violations, are_on, rebuilds, turns_off},
+    link::{Link, PATIENCE},
+    lock_file::LockFile,
+    script::Script,
+    tables::LedgerTables,
+};
 use crate::{
     activity::Activity,
     classify::is_busy,
     files::File,
-    ledger::{self, COLUMNS, Instance, Ledger, Mark, Names, Row, STEP_COLUMNS, Tables},
-    place::{self, Place},
+    ledger::{Instance, Ledger, Mark, Names},
+    place,
     session::{Entry, Failure, Lock, Session, Verdict},
-    split::Dialect,
-    statement::Statement,
+    statement::{Kind, Statement, Verb},
 };
 
-/// How long a goodbye may take.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// How long a read waits while the file is locked, which one with a write-ahead log is only for a
+/// moment.
+const READ_PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long a file that is not in a transaction, and so does not have the lock, waits for it in its
-/// midst: it cannot be begun again.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How often a read is tried while the file is locked, which a WAL is only for a moment.
-const READS: u32 = 50;
+/// How long files are added to a transaction: what is lost by a crash, and how long others wait
+/// that write.
+const SPAN: Duration = Duration::from_secs(1);
 
 /// A connection that migrates.
 ///
@@ -38,108 +36,55 @@ const READS: u32 = 50;
 /// inside, so that the second alone would do, were it not for files that cannot run in a
 /// transaction.
 pub(crate) struct SqliteSession {
-    connection: SqliteConnection,
-    _engaged: Engaged,
-    names: Names,
-    there: Tables,
+    link: Link,
+    tables: LedgerTables,
+    can_write: bool,
     lock_path: Option<PathBuf>,
     elected: Option<LockFile>,
-    in_transaction: bool,
+    /// The file for which foreign keys were switched off.
+    unkeyed: Option<i64>,
+    /// The tables that the stepwise file under way rebuilds, each by where it drops the old one.
+    rebuilds: Vec<(usize, Rebuild)>,
+    /// Whether files that were run together could not be committed.
+    one_by_one: bool,
 }
 
 impl SqliteSession {
     pub(super) fn new(
-        connection: SqliteConnection,
-        engaged: Engaged,
+        link: Link,
         names: &Names,
+        can_write: bool,
         lock_path: Option<PathBuf>,
     ) -> Self {
         Self {
-            connection,
-            _engaged: engaged,
-            names: names.clone(),
-            there: Tables::None,
+            link,
+            tables: LedgerTables::new(names),
+            can_write,
             lock_path,
             elected: None,
-            in_transaction: false,
+            unkeyed: None,
+            rebuilds: Vec::new(),
+            one_by_one: false,
         }
     }
 
-    async fn execute(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
-        raw_sql(sql).execute(&mut self.connection).await.map(drop)
+    async fn renew(&mut self) -> Result<(), sqlx::Error> {
+        if self.link.is_stale() {
+            self.link.renew().await?;
+            self.unkeyed = None;
+        }
+        Ok(())
     }
 
-    /// Reads the tables that there are.
     async fn read(&mut self) -> Result<Ledger, sqlx::Error> {
-        let mut assumed = Tables::All;
-        let mut reads = 1;
+        let mut wait = self.link.wait(READ_PATIENCE);
         loop {
-            let sql = match assumed {
-                Tables::All => self.rows(true),
-                Tables::Sqlx => self.rows(false),
-                Tables::None => return Ok(Ledger::default()),
-            };
-            let rows = raw_sql(AssertSqlSafe(sql))
-                .fetch_all(&mut self.connection)
-                .await;
-            match rows {
-                Ok(rows) => {
-                    self.there = assumed;
-                    let with_steps = assumed == Tables::All;
-                    let rows = rows.iter().map(|found| row(found, with_steps));
-                    return Ok(Ledger {
-                        rows: rows.collect::<Result<_, _>>()?,
-                        tables: assumed,
-                    });
-                }
-                Err(error) if is_undefined_table(&error) => {
-                    self.there = Tables::None;
-                    assumed = match assumed {
-                        Tables::All => Tables::Sqlx,
-                        _ => Tables::None,
-                    };
-                }
-                Err(error) if is_busy(&error) && reads < READS => {
-                    reads += 1;
-                    sleep(Duration::from_millis(fastrand::u64(10..100))).await;
-                }
-                Err(error) => return Err(error),
+            let read = self.tables.read(&mut self.link.connection).await;
+            match read {
+                Err(error) if wait.again(&error).await => {}
+                read => return read,
             }
         }
-    }
-
-    fn rows(&self, with_steps: bool) -> String {
-        let own = COLUMNS.map(|column| format!("l.{column}")).join(", ");
-        let (ledger, steps) = (&self.names.ledger, &self.names.steps);
-        if with_steps {
-            let more = STEP_COLUMNS.map(|column| format!("s.{column}")).join(", ");
-            format!(
-                "SELECT {own}, {more} FROM {ledger} AS l
-                 LEFT JOIN {steps} AS s ON s.version = l.version ORDER BY l.version"
-            )
-        } else {
-            format!("SELECT {own} FROM {ledger} AS l ORDER BY l.version")
-        }
-    }
-
-    /// Creates those of the tables that are missing.
-    async fn create(&mut self) -> Result<(), sqlx::Error> {
-        if self.there == Tables::All {
-            return Ok(());
-        }
-        let Names {
-            ledger,
-            steps,
-            instances,
-            ..
-        } = &self.names;
-        for sql in ledger::create([ledger, steps, instances], &ledger::SQLITE) {
-            raw_sql(AssertSqlSafe(sql))
-                .execute(&mut self.connection)
-                .await?;
-        }
-        self.there = Tables::All;
-        Ok(())
     }
 
     /// Whether no other migrator is at work.
@@ -162,211 +107,249 @@ impl SqliteSession {
         }
     }
 
-    async fn run(&mut self, file: &File) -> Result<(), Failure> {
-        let sql = file.sql();
-        let mut completed = 0;
-        let mut results = raw_sql(AssertSqlSafe(sql)).execute_many(&mut self.connection);
-        while let Some(result) = results.next().await {
-            match result {
-                Ok(_) => completed += 1,
-                Err(error) => {
-                    let place = place_of(&error, sql, completed);
-                    return Err(Failure::File(place, error));
-                }
-            }
+    /// Switches foreign keys off for a file that means to be run without: before its transaction,
+    /// in which it could not.
+    async fn prepare(&mut self, file: &File) -> Result<(), sqlx::Error> {
+        if turns_off(file) && are_on(&mut self.link.connection).await? {
+            self.link.execute("PRAGMA foreign_keys = OFF").await?;
+            self.link.soil();
+            self.unkeyed = Some(file.version());
         }
         Ok(())
     }
 
-    async fn enter(
+    /// Runs a file in the transaction that is open, and enters it in the ledger.
+    async fn run(
         &mut self,
         file: &File,
-        success: bool,
+        script: &Script<'_>,
+        activity: &Activity,
+    ) -> Result<(), Failure> {
+        let since = Instant::now();
+        let connection = &mut self.link.connection;
+        if let Some(code) = file.code() {
+            let code = code
+                .of::<sqlx::Sqlite>()
+                .ok_or_else(|| Failure::Code("it is written for another database".into()))?;
+            code(connection).await.map_err(Failure::Code)?;
+        } else if self.unkeyed == Some(file.version()) {
+            // A foreign key with no index to refer to cannot be checked, and is not this file's.
+            let before = Violations::count(connection).await.ok();
+            script.run(connection, activity).await?;
+            if let Some(before) = before {
+                let after = Violations::count(connection).await;
+                let after = after.map_err(|error| Failure::File(None, error))?;
+                after.compare(&before)?;
+            }
+        } else {
+            script.run(connection, activity).await?;
+        }
+        let entered = self.tables.enter(connection, file, true, since).await;
+        entered.map_err(Failure::Ledger)
+    }
+
+    /// Whether nothing in the schema is checked only when a transaction commits: then nobody can
+    /// tell in how many of them files were run.
+    async fn defers_nothing(&mut self) -> bool {
+        let defers = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE sql LIKE '%defer%')";
+        let defers = sqlx::query_scalar(defers).fetch_one(&mut self.link.connection);
+        defers.await.is_ok_and(|defers: bool| !defers)
+    }
+
+    /// Runs more files in the transaction of the first, and returns how many. One that fails leaves
+    /// no trace, and is the first of the next transaction: what it fails with is told there.
+    async fn run_together(
+        &mut self,
+        files: &[&File],
         since: Instant,
-    ) -> Result<(), sqlx::Error> {
-        self.create().await?;
-        let sql = format!(
-            "INSERT INTO {} (version, description, success, checksum, execution_time)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
-            self.names.ledger
-        );
-        sqlx::query(AssertSqlSafe(sql))
-            .bind(file.version())
-            .bind(file.description())
-            .bind(success)
-            .bind(file.checksum())
-            .bind(i64::try_from(since.elapsed().as_nanos()).unwrap_or(i64::MAX))
-            .execute(&mut self.connection)
-            .await?;
-        let Some(requires) = file.requires() else {
-            return Ok(());
-        };
-        let sql = format!(
-            "INSERT INTO {} (version, requires) VALUES (?1, ?2)
-             ON CONFLICT (version) DO UPDATE SET requires = excluded.requires",
-            self.names.steps
-        );
-        sqlx::query(AssertSqlSafe(sql))
-            .bind(file.version())
-            .bind(requires)
-            .execute(&mut self.connection)
-            .await
-            .map(drop)
+        activity: &Activity,
+    ) -> Result<usize, sqlx::Error> {
+        for (done, file) in files.iter().enumerate() {
+            let Some(script) = joining(file, since) else {
+                return Ok(done);
+            };
+            activity.begin();
+            activity.files(done + 1);
+            self.link.execute("SAVEPOINT uptree_file").await?;
+            if self.run(file, &script, activity).await.is_err() {
+                self.link.execute("ROLLBACK TO uptree_file").await?;
+                return Ok(done);
+            }
+            self.link.execute("RELEASE uptree_file").await?;
+        }
+        Ok(files.len())
     }
 
-    /// Writes a mark, in a transaction that is open, or in one of its own.
-    async fn write_mark(
+    /// Runs more files, each in a transaction of its own, and returns how many. It only saves that
+    /// the whole ledger is read for each.
+    async fn run_apart(&mut self, files: &[&File], since: Instant, activity: &Activity) -> usize {
+        for (done, file) in files.iter().enumerate() {
+            let Some(script) = joining(file, since) else {
+                return done;
+            };
+            activity.begin();
+            activity.files(done + 1);
+            if self.run_alone(file, &script, activity).await.is_err() {
+                self.link.roll_back().await;
+                return done;
+            }
+        }
+        files.len()
+    }
+
+    async fn run_alone(
         &mut self,
         file: &File,
-        mark: &Mark,
-        entry: Entry,
-    ) -> Result<(), sqlx::Error> {
-        self.create().await?;
-        let (ledger, steps) = (self.names.ledger.clone(), self.names.steps.clone());
-        if mark.is_blank() {
-            for sql in [
-                format!("DELETE FROM {steps} WHERE version = ?1"),
-                format!("DELETE FROM {ledger} WHERE version = ?1 AND NOT success"),
-            ] {
-                sqlx::query(AssertSqlSafe(sql))
-                    .bind(file.version())
-                    .execute(&mut self.connection)
-                    .await?;
-            }
-            return Ok(());
+        script: &Script<'_>,
+        activity: &Activity,
+    ) -> Result<(), Failure> {
+        self.link
+            .begin(Duration::ZERO)
+            .await
+            .map_err(Failure::Ledger)?;
+        let connection = &mut self.link.connection;
+        let is_new = self.tables.is_at(connection, file, 0, Entry::New).await;
+        if !is_new.map_err(Failure::Ledger)? {
+            return Err(Failure::Elsewhere);
         }
-        if entry == Entry::New {
-            self.enter(file, mark.finished, Instant::now()).await?;
-        }
-        let sql = format!(
-            "INSERT INTO {steps}
-                 (version, requires, steps_done, steps_digest, step_begun, step_before)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (version) DO UPDATE SET
-                 requires = excluded.requires, steps_done = excluded.steps_done,
-                 steps_digest = excluded.steps_digest, step_begun = excluded.step_begun,
-                 step_before = excluded.step_before, updated_at = excluded.updated_at"
-        );
-        sqlx::query(AssertSqlSafe(sql))
-            .bind(file.version())
-            .bind(file.requires())
-            .bind(i64::try_from(mark.done).unwrap_or(i64::MAX))
-            .bind(&mark.digest)
-            .bind(mark.begun)
-            .bind(&mark.before)
-            .execute(&mut self.connection)
-            .await?;
-        if mark.finished {
-            let sql =
-                format!("UPDATE {ledger} SET success = TRUE, checksum = ?2 WHERE version = ?1");
-            sqlx::query(AssertSqlSafe(sql))
-                .bind(file.version())
-                .bind(file.checksum())
-                .execute(&mut self.connection)
-                .await?;
-        }
-        Ok(())
-    }
-
-    /// Says how long a statement waits for a lock.
-    async fn wait_for_locks(&mut self, limit: Duration) {
-        let sql = format!("PRAGMA busy_timeout = {}", limit.as_millis());
-        // It cannot fail, and if it did only the wait would be shorter.
-        let _ = raw_sql(AssertSqlSafe(sql))
-            .execute(&mut self.connection)
-            .await;
-    }
-
-    async fn roll_back(&mut self) {
-        self.in_transaction = false;
-        // It may have been rolled back by the error itself.
-        let _ = self.execute("ROLLBACK").await;
+        self.run(file, script, activity).await?;
+        self.link.commit().await.map_err(Failure::Ledger)
     }
 }
 
 impl Session for SqliteSession {
     async fn check(&mut self, _instance: Option<&Instance>) -> Result<Ledger, sqlx::Error> {
+        self.renew().await?;
         // To enter the instance would be to write, which only one can at a time.
         self.read().await
     }
 
     async fn try_lock(&mut self, next: &File) -> Result<Lock, sqlx::Error> {
+        self.renew().await?;
         if !self.elect() {
             return Ok(Lock::Elsewhere);
         }
         if next.in_transaction() {
-            match self.execute("BEGIN IMMEDIATE").await {
-                Ok(()) => self.in_transaction = true,
-                Err(error) if is_busy(&error) => return Ok(Lock::Busy(error)),
-                Err(error) => return Err(error),
-            }
+            self.prepare(next).await?;
         }
-        self.read().await.map(Lock::Taken)
+        match self.link.begin(Duration::ZERO).await {
+            Ok(()) => {}
+            Err(error) if is_busy(&error) => return Ok(Lock::Busy(error)),
+            Err(error) => return Err(error),
+        }
+        let ledger = self.read().await?;
+        if !next.in_transaction() {
+            self.link.roll_back().await;
+        }
+        Ok(Lock::Taken(ledger))
     }
 
     fn is_locked_for(&self, next: &File) -> bool {
-        match next.in_transaction() {
-            true => self.in_transaction,
-            false => self.elected.is_some() || self.lock_path.is_none(),
+        if !next.in_transaction() {
+            return !self.link.is_stale() && (self.elected.is_some() || self.lock_path.is_none());
         }
+        let is_as_it_should = match turns_off(next) || self.unkeyed.is_some() {
+            // The driver's options may have had them off before.
+            true => self.unkeyed == Some(next.version()) || !self.link.is_stale(),
+            false => true,
+        };
+        self.link.in_transaction() && is_as_it_should
     }
 
     async fn unlock(&mut self) {
-        if self.in_transaction {
-            self.roll_back().await;
-        }
+        self.link.roll_back().await;
     }
 
     async fn settle(&mut self) -> Result<(), sqlx::Error> {
-        match self.execute("BEGIN IMMEDIATE").await {
+        if !self.can_write {
+            return Ok(());
+        }
+        match self.link.begin(Duration::ZERO).await {
             Ok(()) => {}
+            // Another time.
             Err(error) if is_busy(&error) => return Ok(()),
             Err(error) => return Err(error),
         }
-        let created = self.create().await;
-        match created {
-            Ok(()) => self.execute("COMMIT").await,
-            Err(error) => {
-                self.roll_back().await;
-                Err(error)
-            }
+        let created = self.tables.create(&mut self.link.connection).await;
+        if created.is_err() {
+            self.link.roll_back().await;
+            return created;
         }
+        self.link.commit().await
     }
 
     fn is_stepwise(&self, file: &File) -> bool {
         !file.in_transaction()
     }
 
-    async fn apply(&mut self, files: &[&File], _activity: &Activity) -> Result<usize, Failure> {
-        let file = files[0];
-        let since = Instant::now();
-        let ran = match file.code() {
-            None => self.run(file).await,
-            Some(code) => match code.of::<sqlx::Sqlite>() {
-                Some(code) => code(&mut self.connection).await.map_err(Failure::Code),
-                None => Err(Failure::Code("it is written for another database".into())),
-            },
-        };
-        if let Err(failure) = ran {
-            self.roll_back().await;
+    async fn apply(&mut self, files: &[&File], activity: &Activity) -> Result<usize, Failure> {
+        let (since, first) = (Instant::now(), files[0]);
+        let script = Script::new(first);
+        if let Err(failure) = self.run(first, &script, activity).await {
+            self.link.roll_back().await;
             return Err(failure);
         }
-        if let Err(error) = self.enter(file, true, since).await {
-            self.roll_back().await;
-            return Err(Failure::Ledger(error));
+        let is_code = first.code().is_some();
+        if is_code || script.soils() {
+            self.link.soil();
         }
-        // A constraint that is deferred to here is the file's.
-        let committed = self.execute("COMMIT").await;
-        if let Err(error) = committed {
-            self.roll_back().await;
-            return Err(Failure::File(None, error));
+        let more = match !is_code && script.is_plain() {
+            true => &files[1..],
+            false => &[],
+        };
+        let together = !more.is_empty() && !self.one_by_one && self.defers_nothing().await;
+        let joined = match together {
+            true => self.run_together(more, since, activity).await,
+            false => Ok(0),
+        };
+        let committed = match joined {
+            Ok(_) => self.link.commit().await,
+            Err(_) => {
+                // What has failed has rolled back the whole.
+                self.link.roll_back().await;
+                Ok(())
+            }
+        };
+        match (joined, committed) {
+            (Ok(0), Err(error)) => {
+                // A constraint that is deferred to here is the file's.
+                Err(Failure::File(None, error))
+            }
+            (Ok(joined), Ok(())) if together => Ok(1 + joined),
+            (Ok(_), Ok(())) => Ok(1 + self.run_apart(more, since, activity).await),
+            _ => {
+                // From the ledger again, and apart: then it is known whose failure it is.
+                self.one_by_one = true;
+                Err(Failure::Elsewhere)
+            }
         }
-        self.in_transaction = false;
-        Ok(1)
+    }
+
+    async fn resume(
+        &mut self,
+        _file: &File,
+        statements: &[Statement<'_>],
+        done: usize,
+    ) -> Result<(), Failure> {
+        let at = |(number, rebuild): (usize, Rebuild)| (statements[number].at, rebuild);
+        self.rebuilds = rebuilds(statements).into_iter().map(at).collect();
+        for statement in &statements[..done] {
+            let sets = match &statement.kind {
+                Kind::Settings { .. } => true,
+                Kind::Ddl(ddl) => matches!(ddl.verb, Verb::Attach | Verb::Detach),
+                _ => false,
+            };
+            if sets {
+                let set = self.link.execute_patiently(statement.sql, PATIENCE).await;
+                set.map_err(|error| Failure::File(None, error))?;
+            }
+        }
+        Ok(())
     }
 
     fn is_atomic(&self, statement: &Statement<'_>) -> bool {
-        !statement.needs_no_transaction()
+        // A PRAGMA may do nothing in a transaction, and can be done twice.
+        !statement.needs_no_transaction() && !matches!(statement.kind, Kind::Settings { .. })
     }
 
     async fn picture(&mut self, _statement: &Statement<'_>) -> Result<String, sqlx::Error> {
@@ -378,21 +361,18 @@ impl Session for SqliteSession {
         _statement: &Statement<'_>,
         _before: &str,
     ) -> Result<Verdict, sqlx::Error> {
-        // What cannot be in a transaction here can be done twice: VACUUM and PRAGMA.
+        // What cannot be in a transaction here can be done twice: VACUUM, PRAGMA, ATTACH.
         Ok(Verdict::NotDone)
     }
 
     async fn mark(&mut self, file: &File, mark: &Mark, entry: Entry) -> Result<(), sqlx::Error> {
-        self.wait_for_locks(PATIENCE).await;
-        self.execute("BEGIN IMMEDIATE").await?;
-        let written = self.write_mark(file, mark, entry).await;
-        match written {
-            Ok(()) => self.execute("COMMIT").await,
-            Err(error) => {
-                self.roll_back().await;
-                Err(error)
-            }
+        self.link.begin(PATIENCE).await?;
+        let connection = &mut self.link.connection;
+        if let Err(error) = self.tables.mark(connection, file, mark, entry).await {
+            self.link.roll_back().await;
+            return Err(error);
         }
+        self.link.commit().await
     }
 
     async fn step(
@@ -403,33 +383,31 @@ impl Session for SqliteSession {
         entry: Entry,
         _activity: &Activity,
     ) -> Result<(), Failure> {
-        self.wait_for_locks(PATIENCE).await;
         let place = place::of_offset(file.sql(), statement.at);
         let failed = |error| Failure::File(Some(place), error);
-        let sql = AssertSqlSafe(statement.sql);
+        let rebuild = self.rebuilds.iter().find(|(at, _)| *at == statement.at);
+        if let Some((_, rebuild)) = rebuild {
+            rebuild.look(&mut self.link.connection, Some(place)).await?;
+        }
         if !self.is_atomic(statement) {
-            let ran = raw_sql(sql).execute(&mut self.connection).await;
+            let ran = self.link.execute_patiently(statement.sql, PATIENCE).await;
             ran.map_err(failed)?;
             return self.mark(file, mark, entry).await.map_err(Failure::Ledger);
         }
-        self.execute("BEGIN IMMEDIATE")
-            .await
-            .map_err(Failure::Ledger)?;
-        let ran = raw_sql(sql).execute(&mut self.connection).await;
-        if let Err(error) = ran {
-            self.roll_back().await;
-            return Err(failed(error));
+        self.link.begin(PATIENCE).await.map_err(Failure::Ledger)?;
+        let stepped = self.step_inside(file, statement, mark, entry).await;
+        if let Err(failure) = stepped {
+            self.link.roll_back().await;
+            return Err(match failure {
+                Failure::File(_, error) => failed(error),
+                failure => failure,
+            });
         }
-        let written = self.write_mark(file, mark, entry).await;
-        if let Err(error) = written {
-            self.roll_back().await;
-            return Err(Failure::Ledger(error));
-        }
-        self.execute("COMMIT").await.map_err(failed)
+        self.link.commit().await.map_err(failed)
     }
 
     async fn reset(&mut self) -> Result<(), sqlx::Error> {
-        self.wait_for_locks(BUSY_TIMEOUT).await;
+        self.link.soil();
         Ok(())
     }
 
@@ -442,48 +420,35 @@ impl Session for SqliteSession {
     }
 
     async fn close(self) {
-        // Closed by its thread, which rolls back what is open.
-        let _ = timeout(GOODBYE, self.connection.close()).await;
+        self.link.close().await;
     }
 }
 
-fn row(row: &SqliteRow, with_steps: bool) -> Result<Row, sqlx::Error> {
-    let success = row.try_get(3)?;
-    let (mut requires, mut mark) = (None, None);
-    if with_steps {
-        requires = row.try_get(4)?;
-        let done: Option<i64> = row.try_get(5)?;
-        mark = done.map(|done| {
-            Ok::<_, sqlx::Error>(Mark {
-                done: usize::try_from(done).unwrap_or_default(),
-                digest: row.try_get::<Option<String>, _>(6)?.unwrap_or_default(),
-                begun: row.try_get(7)?,
-                before: row.try_get(8)?,
-                finished: success,
-            })
-        });
+/// A file that may be run after another without a look at the ledger, if it is time.
+fn joining(file: &File, since: Instant) -> Option<Script<'_>> {
+    let joins = file.in_transaction() && file.code().is_none() && since.elapsed() < SPAN;
+    joins.then(|| Script::new(file)).filter(Script::is_plain)
+}
+
+impl SqliteSession {
+    /// A statement with its mark, in the transaction that is open.
+    async fn step_inside(
+        &mut self,
+        file: &File,
+        statement: &Statement<'_>,
+        mark: &Mark,
+        entry: Entry,
+    ) -> Result<(), Failure> {
+        let connection = &mut self.link.connection;
+        let before = mark.done.saturating_sub(1);
+        let is_at = self.tables.is_at(connection, file, before, entry).await;
+        if !is_at.map_err(Failure::Ledger)? {
+            return Err(Failure::Elsewhere);
+        }
+        let ran = self.link.execute(statement.sql).await;
+        ran.map_err(|error| Failure::File(None, error))?;
+        let connection = &mut self.link.connection;
+        let marked = self.tables.mark(connection, file, mark, entry).await;
+        marked.map_err(Failure::Ledger)
     }
-    Ok(Row {
-        version: row.try_get(0)?,
-        description: row.try_get(1)?,
-        checksum: row.try_get(2)?,
-        success,
-        requires,
-        mark: mark.transpose()?,
-    })
-}
-
-fn is_undefined_table(error: &sqlx::Error) -> bool {
-    let error = error.as_database_error();
-    error.is_some_and(|error| error.message().starts_with("no such table"))
-}
-
-/// SQLite names the word at a syntax error; otherwise it is known which statement it was.
-fn place_of(error: &sqlx::Error, sql: &str, completed: usize) -> Option<Place> {
-    let message = error.as_database_error()?.message();
-    let near = message
-        .strip_prefix("near \"")
-        .and_then(|rest| rest.rsplit_once("\": "))
-        .map(|(word, _)| word);
-    place::of_statement(sql, Dialect::Sqlite, completed, near)
 }

@@ -14,8 +14,42 @@ pub(super) fn actions(cursor: &mut Cursor<'_>) -> Vec<Action> {
     actions
 }
 
+/// `a TO b, c TO d`
+pub(super) fn renames(cursor: &mut Cursor<'_>) -> Vec<Action> {
+    let mut actions = Vec::new();
+    while let Some(name) = cursor.name() {
+        let mut action = Action::new(Verb::Rename);
+        action.object = Object::Table;
+        action.name = Some(name);
+        if cursor.seek("to") {
+            action.to = cursor.name();
+        }
+        actions.push(action);
+        if !cursor.eat(",") {
+            break;
+        }
+    }
+    actions
+}
+
+impl Action {
+    fn new(verb: Verb) -> Self {
+        Self {
+            verb,
+            object: Object::Other,
+            name: None,
+            to: None,
+            conditional: false,
+            concurrently: false,
+            finalizes: false,
+            weak: false,
+        }
+    }
+}
+
 fn action(cursor: &mut Cursor<'_>) -> Action {
-    let verb = match cursor.word().as_deref() {
+    let word = cursor.word();
+    let verb = match word.as_deref() {
         Some("add") => Verb::Add,
         Some("drop") => Verb::Drop,
         Some("rename") => Verb::Rename,
@@ -26,23 +60,22 @@ fn action(cursor: &mut Cursor<'_>) -> Action {
         Some("truncate") => Verb::Truncate,
         _ => Verb::Other,
     };
-    let mut action = Action {
-        verb,
-        object: Object::Other,
-        name: None,
-        to: None,
-        conditional: false,
-        concurrently: false,
-        weak: false,
-    };
+    let mut action = Action::new(verb);
     match verb {
-        Verb::Add | Verb::Drop | Verb::Alter | Verb::Validate => object(cursor, &mut action),
+        Verb::Add | Verb::Drop | Verb::Alter | Verb::Validate => {
+            object(cursor, &mut action);
+            // On MySQL the new name comes next, be it the same.
+            if word.as_deref() == Some("change") {
+                action.to = cursor.name();
+            }
+        }
         Verb::Rename => rename(cursor, &mut action),
         Verb::Attach | Verb::Detach | Verb::Truncate => {
             action.object = Object::Partition;
             cursor.eat("partition");
             action.name = cursor.name();
-            action.concurrently = cursor.eat_any(&["concurrently", "finalize"]);
+            action.concurrently = cursor.eat("concurrently");
+            action.finalizes = cursor.eat("finalize");
         }
         // `CLUSTER ON`, `SET WITHOUT CLUSTER`, `SET (fillfactor = 70)`, `RESET (..)`.
         _ => {
@@ -81,7 +114,8 @@ fn object(cursor: &mut Cursor<'_>, action: &mut Action) {
         Object::Column
     };
     action.conditional = cursor.eat_condition();
-    if !cursor.sees("(") {
+    // An index may have no name.
+    if !cursor.sees("(") && !(action.object == Object::Index && cursor.sees("using")) {
         action.name = cursor.name();
     }
     // `ALTER COLUMN a SET STATISTICS 100`, `SET (n_distinct = 5)`
@@ -108,5 +142,9 @@ fn rename(cursor: &mut Cursor<'_>, action: &mut Action) {
     action.name = cursor.name();
     if cursor.eat_any(&["to", "as"]) {
         action.to = cursor.name();
+    } else {
+        // On MySQL `RENAME b` renames the table.
+        action.object = Object::Other;
+        action.to = action.name.take();
     }
 }

@@ -97,12 +97,13 @@ impl<'a> Cursor<'a> {
         Some(Name::new(written, &parts, self.dialect))
     }
 
-    /// Names between commas, each of which may be followed by something else.
+    /// Names between commas: of tables, each with a `*` perhaps, or of routines with what they take.
     pub(super) fn names(&mut self) -> Vec<Name> {
         let mut names = Vec::new();
         while let Some(name) = self.name() {
             names.push(name);
             self.eat("*");
+            self.skip_parentheses();
             if !self.eat(",") {
                 break;
             }

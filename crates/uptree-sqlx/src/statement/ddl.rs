@@ -1,6 +1,6 @@
 //! What the words for objects and transactions mean in all three dialects.
 
-use super::{Control, Ddl, Object, Verb, cursor::Cursor};
+use super::{Control, Ddl, Name, Object, Patient, Task, Verb, cursor::Cursor};
 
 impl Ddl {
     /// At which nobody has to wait.
@@ -25,6 +25,33 @@ impl Ddl {
         let mut ddl = Self::weak(verb, object);
         ddl.strong = true;
         ddl
+    }
+
+    /// Makes it a renaming if that is all that its actions are.
+    pub(super) fn settle_rename(&mut self) {
+        let to = match &mut *self.actions {
+            [action] if action.verb == Verb::Rename && action.object == Object::Other => {
+                action.to.take()
+            }
+            _ => None,
+        };
+        if to.is_some() {
+            self.verb = Verb::Rename;
+            self.to = to;
+            self.actions.clear();
+        }
+    }
+}
+
+impl Patient {
+    pub(super) fn new(task: Task, name: Option<Name>) -> Self {
+        Self {
+            task,
+            name,
+            table: None,
+            conditional: false,
+            unique: false,
+        }
     }
 }
 

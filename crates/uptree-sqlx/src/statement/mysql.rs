@@ -1,41 +1,51 @@
 //! Statements of MySQL and MariaDB.
 
 use super::{
-    Control, Ddl, Kind, Object, Traits, Verb, alter,
+    Control, Ddl, Kind, Object, Patient, Task, Traits, Verb, alter,
     cursor::Cursor,
     ddl::{self, object},
 };
 
-pub(super) fn classify(cursor: &mut Cursor<'_>) -> (Kind, Traits) {
+pub(super) fn classify(cursor: &mut Cursor<'_>, traits: &mut Traits) -> Kind {
     let Some(first) = cursor.word() else {
-        return (Kind::Dml, Traits::default());
+        return Kind::Dml;
     };
-    let mut commits = true;
-    let kind = match first.as_str() {
+    let commits = &mut traits.commits_implicitly;
+    *commits = true;
+    match first.as_str() {
         // MariaDB's block without a routine.
         "begin" if cursor.sees("not") => Kind::Dml,
         "xa" => Kind::Transaction(Control::Prepared),
+        // A replica, perhaps.
+        "start" if !cursor.sees("transaction") => other(),
         "begin" | "start" | "commit" | "rollback" | "savepoint" | "release" => {
             let control = ddl::control(&first, cursor);
-            commits = matches!(
+            *commits = matches!(
                 control,
                 Control::Begin | Control::Commit | Control::Rollback
             );
             Kind::Transaction(control)
         }
-        "set" => {
-            commits = cursor.sees("password") || cursor.sees("autocommit");
-            set(cursor)
+        "set" => set(cursor, commits),
+        "use" => {
+            *commits = false;
+            Kind::Settings {
+                lock_timeout: false,
+            }
         }
         "create" => {
             let ddl = create(cursor);
-            commits = !ddl.temporary;
+            *commits = !ddl.temporary;
             Kind::Ddl(ddl)
         }
         "alter" => Kind::Ddl(alter_(cursor)),
+        "drop" if cursor.sees("prepare") => {
+            *commits = false;
+            Kind::Dml
+        }
         "drop" => {
             let ddl = drop_(cursor);
-            commits = !ddl.temporary;
+            *commits = !ddl.temporary;
             Kind::Ddl(ddl)
         }
         "rename" => Kind::Ddl(rename(cursor)),
@@ -46,13 +56,8 @@ pub(super) fn classify(cursor: &mut Cursor<'_>) -> (Kind, Traits) {
                 ..Ddl::strong(Verb::Truncate, Object::Table)
             })
         }
-        "lock" | "unlock" => {
-            cursor.eat_any(&["tables", "table"]);
-            Kind::Ddl(Ddl {
-                names: cursor.names(),
-                ..Ddl::strong(Verb::Lock, Object::Table)
-            })
-        }
+        "lock" => Kind::Ddl(Ddl::strong(Verb::Lock, Object::Table)),
+        "unlock" => Kind::Ddl(Ddl::weak(Verb::Lock, Object::Table)),
         "optimize" | "repair" => {
             cursor.eat_any(&["no_write_to_binlog", "local"]);
             cursor.eat_any(&["tables", "table"]);
@@ -61,44 +66,52 @@ pub(super) fn classify(cursor: &mut Cursor<'_>) -> (Kind, Traits) {
                 ..Ddl::strong(Verb::Rewrite, Object::Table)
             })
         }
-        "analyze" | "check" | "cache" | "flush" | "reset" | "install" | "uninstall" | "purge"
-        | "change" => Kind::Ddl(Ddl::weak(Verb::Other, Object::Other)),
+        "analyze" => {
+            cursor.eat_any(&["no_write_to_binlog", "local"]);
+            // MariaDB explains a statement so.
+            *commits = cursor.eat_any(&["tables", "table"]);
+            match *commits {
+                true => Kind::Patient(Patient::new(Task::Analyze, cursor.name())),
+                false => Kind::Dml,
+            }
+        }
+        "check" | "cache" | "flush" | "reset" | "install" | "uninstall" | "purge" | "change"
+        | "stop" => other(),
         "grant" => Kind::Ddl(Ddl::weak(Verb::Grant, Object::Other)),
         "revoke" => Kind::Ddl(Ddl::weak(Verb::Revoke, Object::Other)),
         "load" => {
-            commits = cursor.sees("index");
+            *commits = cursor.sees("index");
             Kind::Dml
         }
         // Nobody knows what is in it.
         "call" | "execute" => Kind::Dml,
         _ => {
-            commits = false;
+            *commits = false;
             Kind::Dml
         }
-    };
-    let traits = Traits {
-        commits_implicitly: commits,
-        ..Traits::default()
-    };
-    (kind, traits)
+    }
 }
 
-fn set(cursor: &mut Cursor<'_>) -> Kind {
-    if cursor.eat("transaction")
-        || cursor.eat_any(&[
-            "session transaction",
-            "global transaction",
-            "local transaction",
-        ])
-    {
+fn other() -> Kind {
+    Kind::Ddl(Ddl::weak(Verb::Other, Object::Other))
+}
+
+fn set(cursor: &mut Cursor<'_>, commits: &mut bool) -> Kind {
+    *commits = cursor.sees("password");
+    let scopes = ["session", "local", "global"];
+    let is_global = cursor.sees("global");
+    cursor.eat_any(&scopes);
+    if cursor.sees("transaction") {
         return Kind::Transaction(Control::Set);
     }
-    let lock_timeout = |cursor: &mut Cursor<'_>| {
-        cursor.has("lock_wait_timeout") || cursor.has("innodb_lock_wait_timeout")
-    };
-    Kind::Settings {
-        lock_timeout: lock_timeout(cursor),
+    let mut lock_timeout = false;
+    while let Some(token) = cursor.next() {
+        *commits |= token.is("autocommit");
+        lock_timeout |= token.is("lock_wait_timeout") || token.is("innodb_lock_wait_timeout");
     }
+    // That is for others.
+    lock_timeout &= !is_global;
+    Kind::Settings { lock_timeout }
 }
 
 fn create(cursor: &mut Cursor<'_>) -> Ddl {
@@ -145,13 +158,7 @@ fn alter_(cursor: &mut Cursor<'_>) -> Ddl {
     ddl.strong = matches!(ddl.object, Object::Table | Object::View | Object::Sequence);
     if ddl.object == Object::Table {
         ddl.actions = alter::actions(cursor);
-        if let [action] = &*ddl.actions
-            && action.verb == Verb::Rename
-            && action.object == Object::Other
-        {
-            ddl.verb = Verb::Rename;
-            ddl.to.clone_from(&action.to);
-        }
+        ddl.settle_rename();
     }
     ddl
 }
@@ -179,12 +186,16 @@ fn drop_(cursor: &mut Cursor<'_>) -> Ddl {
 }
 
 fn rename(cursor: &mut Cursor<'_>) -> Ddl {
-    cursor.eat_any(&["tables", "table"]);
+    if !cursor.eat_any(&["tables", "table"]) {
+        return Ddl::weak(Verb::Rename, Object::Role);
+    }
     let mut ddl = Ddl::strong(Verb::Rename, Object::Table);
     ddl.conditional = cursor.eat_condition();
-    ddl.names.extend(cursor.name());
-    if cursor.eat("to") {
-        ddl.to = cursor.name();
+    ddl.actions = alter::renames(cursor);
+    let names = ddl.actions.iter().filter_map(|action| action.name.clone());
+    ddl.names = names.collect();
+    if let [action] = &*ddl.actions {
+        ddl.to.clone_from(&action.to);
     }
     ddl
 }

@@ -1,4 +1,4 @@
-//! Statements of SQLite.
+//! Statements of SQLite. One writes at a time, and nobody queues behind who waits: no lock is strong.
 
 use super::{
     Ddl, Kind, Object, Patient, Task, Traits, Verb, alter,
@@ -6,12 +6,11 @@ use super::{
     ddl::{self, object},
 };
 
-pub(super) fn classify(cursor: &mut Cursor<'_>) -> (Kind, Traits) {
+pub(super) fn classify(cursor: &mut Cursor<'_>, traits: &mut Traits) -> Kind {
     let Some(first) = cursor.word() else {
-        return (Kind::Dml, Traits::default());
+        return Kind::Dml;
     };
-    let mut traits = Traits::default();
-    let kind = match first.as_str() {
+    match first.as_str() {
         "begin" | "commit" | "end" | "rollback" | "savepoint" | "release" => {
             Kind::Transaction(ddl::control(&first, cursor))
         }
@@ -29,59 +28,40 @@ pub(super) fn classify(cursor: &mut Cursor<'_>) -> (Kind, Traits) {
         }
         "create" => create(cursor),
         "alter" => {
-            let mut ddl = Ddl::strong(Verb::Alter, object(cursor));
+            let mut ddl = Ddl::weak(Verb::Alter, object(cursor));
             ddl.names.extend(cursor.name());
             ddl.actions = alter::actions(cursor);
-            if let [action] = &*ddl.actions
-                && action.verb == Verb::Rename
-                && action.object == Object::Other
-            {
-                ddl.verb = Verb::Rename;
-                ddl.to.clone_from(&action.to);
-            }
+            ddl.settle_rename();
             Kind::Ddl(ddl)
         }
         "drop" => {
-            let mut ddl = Ddl::strong(Verb::Drop, object(cursor));
+            let mut ddl = Ddl::weak(Verb::Drop, object(cursor));
             ddl.conditional = cursor.eat_condition();
             ddl.names.extend(cursor.name());
             Kind::Ddl(ddl)
         }
         "reindex" => {
-            let mut ddl = Ddl::strong(Verb::Reindex, Object::Index);
+            let mut ddl = Ddl::weak(Verb::Reindex, Object::Index);
             ddl.names.extend(cursor.name());
             Kind::Ddl(ddl)
         }
         "vacuum" => {
             traits.needs_no_transaction = true;
-            patient(Task::Vacuum)
+            Kind::Patient(Patient::new(Task::Vacuum, None))
         }
-        "analyze" => patient(Task::Analyze),
-        "attach" | "detach" => {
+        "analyze" => Kind::Patient(Patient::new(Task::Analyze, None)),
+        "attach" => Kind::Ddl(Ddl::weak(Verb::Attach, Object::Database)),
+        "detach" => {
+            // It is locked if it was used.
             traits.needs_no_transaction = true;
-            let verb = match first.as_str() {
-                "attach" => Verb::Attach,
-                _ => Verb::Detach,
-            };
-            Kind::Ddl(Ddl::weak(verb, Object::Database))
+            Kind::Ddl(Ddl::weak(Verb::Detach, Object::Database))
         }
         _ => Kind::Dml,
-    };
-    (kind, traits)
-}
-
-fn patient(task: Task) -> Kind {
-    Kind::Patient(Patient {
-        task,
-        name: None,
-        table: None,
-        conditional: false,
-        unique: false,
-    })
+    }
 }
 
 fn create(cursor: &mut Cursor<'_>) -> Kind {
-    let mut ddl = Ddl::strong(Verb::Create, Object::Other);
+    let mut ddl = Ddl::weak(Verb::Create, Object::Other);
     ddl.temporary = cursor.eat_any(&["temporary", "temp"]);
     ddl.unique = cursor.eat("unique");
     ddl.object = object(cursor);

@@ -189,7 +189,7 @@ async fn run_once(session: Fake, text: &'static str) -> Result<bool, String> {
     });
     let mut outcome = None;
     let app = App::new("app").child(child);
-    app.run_until(async { outcome = told.await.ok() }).await;
+    let _ = app.run_until(async { outcome = told.await.ok() }).await;
     outcome.expect("it has run")
 }
 

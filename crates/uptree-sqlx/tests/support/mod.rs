@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+#[cfg(feature = "sqlite")]
+pub(crate) mod sqlite;
+
 use std::{
     fs,
     future::Future,

@@ -1,0 +1,3 @@
+﻿-- require: x
+PRAGMA foreign_keys = off;
+DROP TABLE a;

@@ -1,0 +1,5 @@
+SELECT 1;
+\i a
+COPY a FROM STDIN;
+1	2
+\.

@@ -1,0 +1,3 @@
+DELIMITER $$
+CREATE PROCEDURE p() BEGIN END$$
+.read a

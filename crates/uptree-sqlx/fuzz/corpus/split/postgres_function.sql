@@ -1,0 +1,1 @@
+CREATE OR REPLACE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; END; SELECT E'\';', $a$ ; $a$, U&"\0441;" /* /* ; */ */;

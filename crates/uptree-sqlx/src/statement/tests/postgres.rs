@@ -1,0 +1,481 @@
+//! What statements of Postgres are. The answer is as `show` has it.
+
+pub(super) const STATEMENTS: &[(&str, &str)] = &[
+    ("BEGIN", "begin"),
+    ("START TRANSACTION ISOLATION LEVEL SERIALIZABLE", "begin"),
+    ("COMMIT AND CHAIN", "commit"),
+    ("END WORK", "commit"),
+    ("ROLLBACK", "rollback"),
+    ("ROLLBACK WORK", "rollback"),
+    ("ABORT", "rollback"),
+    ("SAVEPOINT a", "savepoint"),
+    ("RELEASE SAVEPOINT a", "release"),
+    ("ROLLBACK TO a", "rollbackto"),
+    ("ROLLBACK WORK TO SAVEPOINT a", "rollbackto"),
+    ("PREPARE TRANSACTION 'a'", "prepared"),
+    ("COMMIT PREPARED 'a'", "prepared outside"),
+    ("ROLLBACK PREPARED 'a'", "prepared outside"),
+    ("SET TRANSACTION READ ONLY", "set"),
+    ("SET LOCAL TRANSACTION READ ONLY", "set"),
+    (
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+        "set",
+    ),
+    ("SET CONSTRAINTS ALL DEFERRED", "set"),
+    ("SET search_path = a", "settings"),
+    ("SET LOCAL lock_timeout = '1s'", "lock timeout"),
+    ("SET SESSION \"lock_timeout\" TO 5", "lock timeout"),
+    ("SET Lock_Timeout TO DEFAULT", "lock timeout"),
+    ("RESET ALL", "settings"),
+    ("RESET lock_timeout", "lock timeout"),
+    ("SET TIME ZONE 'UTC'", "settings"),
+    ("SET LOCAL statement_timeout = 0", "settings"),
+    ("SET ROLE a", "settings"),
+    ("SET SESSION AUTHORIZATION a", "settings"),
+    (
+        "SELECT set_config('lock_timeout', '1s', true)",
+        "lock timeout",
+    ),
+    (
+        "SELECT pg_catalog.set_config('search_path', '', false)",
+        "settings",
+    ),
+    (
+        "SELECT set_config('Lock_Timeout', '1', false)",
+        "lock timeout",
+    ),
+    ("DISCARD ALL", "settings outside"),
+    ("DISCARD PLANS", "settings"),
+    ("SELECT 1", "dml"),
+    ("(SELECT 1)", "dml"),
+    ("WITH a AS (SELECT 1) INSERT INTO b SELECT * FROM a", "dml"),
+    ("INSERT INTO a VALUES (1)", "dml"),
+    ("UPDATE a SET b = 1", "dml"),
+    ("DELETE FROM a", "dml"),
+    (
+        "MERGE INTO a USING b ON true WHEN MATCHED THEN DELETE",
+        "dml",
+    ),
+    ("COPY a FROM '/b'", "dml"),
+    ("VALUES (1)", "dml"),
+    ("TABLE a", "dml"),
+    ("DO $$BEGIN END$$", "dml"),
+    ("CALL p()", "dml"),
+    ("EXECUTE a", "dml"),
+    ("PREPARE a AS SELECT 1", "dml"),
+    ("EXPLAIN ANALYZE UPDATE a SET b = 1", "dml"),
+    ("SHOW ALL", "dml"),
+    ("DECLARE a CURSOR FOR SELECT 1", "dml"),
+    ("NOTIFY a", "dml"),
+    ("FROBNICATE a", "dml"),
+    ("LOCK a", "lock table a / hurried"),
+    (
+        "LOCK TABLE ONLY a, b IN ACCESS SHARE MODE",
+        "lock table a,b / ordinary",
+    ),
+    (
+        "LOCK a IN ROW EXCLUSIVE MODE NOWAIT",
+        "lock table a / ordinary",
+    ),
+    (
+        "LOCK a IN SHARE UPDATE EXCLUSIVE MODE",
+        "lock table a / ordinary",
+    ),
+    ("LOCK a IN SHARE MODE", "lock table a / hurried"),
+    (
+        "LOCK a IN SHARE ROW EXCLUSIVE MODE",
+        "lock table a / hurried",
+    ),
+    ("LOCK a IN EXCLUSIVE MODE", "lock table a / hurried"),
+    (
+        "TRUNCATE a, ONLY s.b RESTART IDENTITY",
+        "truncate table a,s.b / hurried",
+    ),
+    ("TRUNCATE TABLE ONLY a", "truncate table a / hurried"),
+    ("CREATE TABLE a (b int)", "create table a / ordinary"),
+    (
+        "CREATE TABLE IF NOT EXISTS S.A (b int REFERENCES c)",
+        "create table if s.a / hurried",
+    ),
+    (
+        "CREATE TABLE a (b int, FOREIGN KEY (b) REFERENCES c)",
+        "create table a / hurried",
+    ),
+    (
+        "CREATE TABLE a PARTITION OF b FOR VALUES IN (1)",
+        "create table a / hurried",
+    ),
+    (
+        "CREATE TEMP TABLE a ()",
+        "create table temporary a / ordinary",
+    ),
+    ("CREATE UNLOGGED TABLE a ()", "create table a / ordinary"),
+    (
+        "CREATE LOCAL TEMPORARY TABLE a ()",
+        "create table temporary a / ordinary",
+    ),
+    ("CREATE TABLE a AS SELECT 1", "create table a / ordinary"),
+    ("CREATE TABLE a INHERITS (b)", "create table a / ordinary"),
+    (
+        "CREATE FOREIGN TABLE a (b int) SERVER c",
+        "create table a / ordinary",
+    ),
+    (
+        "CREATE TABLE public.\"We ird\".\"T\"\"x\" ()",
+        "create table We ird.T\"x / ordinary",
+    ),
+    ("CREATE INDEX a ON b (c)", "create index a on b / hurried"),
+    (
+        "CREATE UNIQUE INDEX IF NOT EXISTS a ON s.b (c)",
+        "create index unique if a on s.b / hurried",
+    ),
+    ("CREATE INDEX ON b (c)", "create index on b / hurried"),
+    (
+        "CREATE INDEX CONCURRENTLY ON b (c)",
+        "createindex on b outside",
+    ),
+    (
+        "CREATE INDEX concurrently a ON b (c)",
+        "createindex a on b outside",
+    ),
+    (
+        "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS \"We ird\".x ON ONLY a.b",
+        "createindex unique if We ird.x on a.b outside",
+    ),
+    (
+        "CREATE/* */INDEX--\nCONCURRENTLY /* a */ \"I\" ON b USING gin (c)",
+        "createindex I on b outside",
+    ),
+    (
+        "CREATE INDEX \"concurrently\" ON b (c)",
+        "create index concurrently on b / hurried",
+    ),
+    ("CREATE VIEW a AS SELECT 1", "create view a / ordinary"),
+    (
+        "CREATE OR REPLACE VIEW s.a AS SELECT 1",
+        "create view or replace s.a / hurried",
+    ),
+    (
+        "CREATE OR REPLACE TEMP RECURSIVE VIEW a (b) AS SELECT 1",
+        "create view or replace temporary a / hurried",
+    ),
+    (
+        "CREATE MATERIALIZED VIEW IF NOT EXISTS a AS SELECT 1",
+        "create materializedview if a / ordinary",
+    ),
+    ("CREATE SEQUENCE a", "create sequence a / ordinary"),
+    (
+        "CREATE OR REPLACE FUNCTION s.f(a int) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "create routine or replace s.f / ordinary",
+    ),
+    (
+        "CREATE PROCEDURE p() LANGUAGE sql AS ''",
+        "create routine p / ordinary",
+    ),
+    (
+        "CREATE TRIGGER a AFTER UPDATE OF c ON s.b EXECUTE FUNCTION f()",
+        "create trigger a on s.b / hurried",
+    ),
+    (
+        "CREATE CONSTRAINT TRIGGER a AFTER INSERT ON b EXECUTE FUNCTION f()",
+        "create trigger a on b / hurried",
+    ),
+    (
+        "CREATE EVENT TRIGGER a ON ddl_command_start EXECUTE FUNCTION f()",
+        "create other a / ordinary",
+    ),
+    (
+        "CREATE RULE a AS ON INSERT TO s.b DO NOTHING",
+        "create rule a on s.b / hurried",
+    ),
+    ("CREATE POLICY a ON s.b", "create policy a on s.b / hurried"),
+    ("CREATE TYPE a AS ENUM ('b')", "create type a / ordinary"),
+    ("CREATE DOMAIN a AS int", "create domain a / ordinary"),
+    (
+        "CREATE SCHEMA IF NOT EXISTS a",
+        "create schema if a / ordinary",
+    ),
+    (
+        "CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\"",
+        "create extension if uuid-ossp / ordinary",
+    ),
+    (
+        "CREATE STATISTICS a ON b, c FROM d",
+        "create statistics a / ordinary",
+    ),
+    ("CREATE DATABASE a", "create database a / ordinary outside"),
+    (
+        "CREATE TABLESPACE a LOCATION '/b'",
+        "create tablespace a / ordinary outside",
+    ),
+    (
+        "CREATE SUBSCRIPTION a CONNECTION '' PUBLICATION b",
+        "create subscription a / ordinary outside",
+    ),
+    (
+        "CREATE PUBLICATION a FOR ALL TABLES",
+        "create publication a / ordinary",
+    ),
+    ("CREATE ROLE a", "create role a / ordinary"),
+    ("CREATE USER a", "create role a / ordinary"),
+    (
+        "CREATE CAST (a AS b) WITHOUT FUNCTION",
+        "create other / ordinary",
+    ),
+    ("CREATE COLLATION a FROM \"C\"", "create other a / ordinary"),
+    (
+        "CREATE TEXT SEARCH CONFIGURATION a (PARSER = b)",
+        "create other a / ordinary",
+    ),
+    (
+        "CREATE AGGREGATE a (int) (SFUNC = b)",
+        "create routine a / ordinary",
+    ),
+    (
+        "ALTER TABLE a ADD COLUMN b int",
+        "alter table a [add column b] / hurried",
+    ),
+    (
+        "ALTER TABLE IF EXISTS ONLY s.a * ADD IF NOT EXISTS b int, DROP COLUMN IF EXISTS c CASCADE, ALTER COLUMN d TYPE numeric(1, 2)",
+        "alter table if s.a [add column if b] [drop column if c] [alter column d] / hurried",
+    ),
+    (
+        "ALTER TABLE a ADD CONSTRAINT b CHECK (c > 0) NOT VALID",
+        "alter table a [add constraint b] / hurried",
+    ),
+    (
+        "ALTER TABLE a ADD PRIMARY KEY (b), ADD UNIQUE (c), ADD FOREIGN KEY (d) REFERENCES e",
+        "alter table a [add constraint] [add index] [add constraint] / hurried",
+    ),
+    ("ALTER TABLE a VALIDATE CONSTRAINT b", "validate a"),
+    (
+        "ALTER TABLE a VALIDATE CONSTRAINT b, VALIDATE CONSTRAINT c",
+        "validate a",
+    ),
+    (
+        "ALTER TABLE a VALIDATE CONSTRAINT b, ADD COLUMN c int",
+        "alter table a [validate constraint b] [add column c] / hurried",
+    ),
+    (
+        "ALTER TABLE a VALIDATE CONSTRAINT b, ALTER c SET STATISTICS 9",
+        "alter table a [validate constraint b] [alter column c] / ordinary",
+    ),
+    (
+        "ALTER TABLE a ALTER COLUMN b SET STATISTICS 100",
+        "alter table a [alter column b] / ordinary",
+    ),
+    (
+        "ALTER TABLE a SET (fillfactor = 70)",
+        "alter table a [other other] / ordinary",
+    ),
+    (
+        "ALTER TABLE a SET LOGGED",
+        "alter table a [other other] / hurried",
+    ),
+    (
+        "ALTER TABLE a CLUSTER ON b",
+        "alter table a [other other] / ordinary",
+    ),
+    (
+        "ALTER TABLE a SET WITHOUT CLUSTER",
+        "alter table a [other other] / ordinary",
+    ),
+    (
+        "ALTER TABLE a ALTER b SET (n_distinct = 1)",
+        "alter table a [alter column b] / ordinary",
+    ),
+    (
+        "ALTER TABLE a ALTER b SET NOT NULL",
+        "alter table a [alter column b] / hurried",
+    ),
+    (
+        "ALTER TABLE a RENAME TO \"B\"",
+        "rename table a to B / hurried",
+    ),
+    (
+        "ALTER TABLE a RENAME COLUMN b TO c",
+        "alter table a [rename column b to c] / hurried",
+    ),
+    (
+        "ALTER TABLE a RENAME b TO c",
+        "alter table a [rename column b to c] / hurried",
+    ),
+    (
+        "ALTER TABLE a RENAME CONSTRAINT b TO c",
+        "alter table a [rename constraint b to c] / hurried",
+    ),
+    (
+        "ALTER TABLE a ATTACH PARTITION b FOR VALUES IN (1)",
+        "alter table a [attach partition b] / hurried",
+    ),
+    (
+        "ALTER TABLE a DETACH PARTITION b",
+        "alter table a [detach partition b] / hurried",
+    ),
+    (
+        "ALTER TABLE a DETACH PARTITION b CONCURRENTLY",
+        "detach a on b outside",
+    ),
+    ("ALTER TABLE a DETACH PARTITION b FINALIZE", "detach a on b"),
+    (
+        "ALTER TABLE a OWNER TO b",
+        "alter table a [other other] / hurried",
+    ),
+    (
+        "ALTER TABLE a ENABLE ROW LEVEL SECURITY",
+        "alter table a [other other] / hurried",
+    ),
+    (
+        "ALTER TABLE ALL IN TABLESPACE a SET TABLESPACE b",
+        "alter table / hurried",
+    ),
+    (
+        "ALTER INDEX a RENAME TO b",
+        "rename index a to b / ordinary",
+    ),
+    (
+        "ALTER INDEX a SET (fillfactor = 70)",
+        "alter index a [other other] / ordinary",
+    ),
+    (
+        "ALTER INDEX a ATTACH PARTITION b",
+        "alter index a [attach partition b] / hurried",
+    ),
+    ("ALTER VIEW a RENAME TO b", "rename view a to b / hurried"),
+    (
+        "ALTER MATERIALIZED VIEW a SET SCHEMA b",
+        "alter materializedview a [other other] / hurried",
+    ),
+    ("ALTER SEQUENCE a RESTART", "alter sequence a / hurried"),
+    (
+        "ALTER TYPE t ADD VALUE IF NOT EXISTS 'a' BEFORE 'b'",
+        "alter type t / ordinary outside",
+    ),
+    (
+        "ALTER TYPE t RENAME VALUE 'a' TO 'b'",
+        "alter type t / ordinary",
+    ),
+    ("ALTER TYPE t RENAME TO u", "rename type t to u / ordinary"),
+    ("ALTER TYPE t ADD ATTRIBUTE a int", "alter type t / hurried"),
+    (
+        "ALTER DOMAIN a ADD CHECK (VALUE > 0)",
+        "alter domain a / hurried",
+    ),
+    (
+        "ALTER FUNCTION f(int) OWNER TO a",
+        "alter routine f / ordinary",
+    ),
+    (
+        "ALTER FUNCTION f(int) RENAME TO g",
+        "rename routine f to g / ordinary",
+    ),
+    (
+        "ALTER TRIGGER a ON b RENAME TO c",
+        "rename trigger a on b to c / hurried",
+    ),
+    (
+        "ALTER POLICY a ON b RENAME TO c",
+        "rename policy a on b to c / hurried",
+    ),
+    (
+        "ALTER SCHEMA a RENAME TO b",
+        "rename schema a to b / ordinary",
+    ),
+    (
+        "ALTER DATABASE a SET TABLESPACE b",
+        "alter database a / ordinary outside",
+    ),
+    ("ALTER DATABASE a SET b = c", "alter database a / ordinary"),
+    ("ALTER ROLE a LOGIN", "alter role a / ordinary"),
+    ("ALTER SYSTEM SET a = b", "alter system / ordinary outside"),
+    (
+        "ALTER SUBSCRIPTION a REFRESH PUBLICATION",
+        "alter subscription a / ordinary outside",
+    ),
+    (
+        "ALTER SUBSCRIPTION a DISABLE",
+        "alter subscription a / ordinary",
+    ),
+    ("ALTER EXTENSION a UPDATE", "alter extension a / hurried"),
+    (
+        "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO a",
+        "alter other / ordinary",
+    ),
+    ("DROP TABLE a, s.b CASCADE", "drop table a,s.b / hurried"),
+    ("DROP TABLE IF EXISTS a", "drop table if a / hurried"),
+    ("DROP INDEX a", "drop index a / hurried"),
+    (
+        "DROP INDEX CONCURRENTLY IF EXISTS s.a",
+        "dropindex if s.a outside",
+    ),
+    ("DROP VIEW a", "drop view a / hurried"),
+    (
+        "DROP MATERIALIZED VIEW a",
+        "drop materializedview a / hurried",
+    ),
+    ("DROP SEQUENCE a", "drop sequence a / hurried"),
+    (
+        "DROP TRIGGER IF EXISTS a ON s.b",
+        "drop trigger if a on s.b / hurried",
+    ),
+    ("DROP RULE a ON b", "drop rule a on b / hurried"),
+    ("DROP POLICY a ON b", "drop policy a on b / hurried"),
+    ("DROP FUNCTION f(int, text)", "drop routine f / ordinary"),
+    ("DROP FUNCTION f CASCADE", "drop routine f / hurried"),
+    ("DROP TYPE a", "drop type a / ordinary"),
+    ("DROP TYPE a CASCADE", "drop type a / hurried"),
+    ("DROP SCHEMA a CASCADE", "drop schema a / hurried"),
+    ("DROP DATABASE a", "drop database a / ordinary outside"),
+    ("DROP OWNED BY a", "drop owned a / hurried"),
+    ("DROP ROLE a", "drop role a / ordinary"),
+    ("DROP EXTENSION a", "drop extension a / hurried"),
+    (
+        "DROP SUBSCRIPTION a",
+        "drop subscription a / ordinary outside",
+    ),
+    ("DROP AGGREGATE a (int)", "drop routine a / ordinary"),
+    ("DROP CAST (a AS b)", "drop other / ordinary"),
+    ("REINDEX TABLE a", "reindex table a / hurried"),
+    (
+        "REINDEX INDEX CONCURRENTLY s.a",
+        "reindex(index) s.a outside",
+    ),
+    ("REINDEX (CONCURRENTLY) TABLE a", "reindex(table) a outside"),
+    (
+        "REINDEX (VERBOSE, CONCURRENTLY true) TABLE a",
+        "reindex(table) a outside",
+    ),
+    (
+        "REINDEX (CONCURRENTLY false) TABLE a",
+        "reindex table a / hurried",
+    ),
+    ("REINDEX DATABASE a", "reindex database a / hurried outside"),
+    ("REINDEX SCHEMA CONCURRENTLY a", "reindex(schema) a outside"),
+    ("REINDEX SYSTEM a", "reindex system a / hurried outside"),
+    ("CLUSTER", "rewrite table / hurried outside"),
+    ("CLUSTER VERBOSE a USING b", "rewrite table a / hurried"),
+    ("VACUUM", "vacuum outside"),
+    ("VACUUM (FULL) a", "rewrite table a / hurried outside"),
+    ("VACUUM FULL VERBOSE a", "rewrite table a / hurried outside"),
+    ("VACUUM (FULL off, ANALYZE) a", "vacuum a outside"),
+    ("VACUUM ANALYZE s.a", "vacuum s.a outside"),
+    ("ANALYZE", "analyze"),
+    ("ANALYZE VERBOSE a (b)", "analyze a"),
+    (
+        "REFRESH MATERIALIZED VIEW a",
+        "refresh materializedview a / hurried",
+    ),
+    ("REFRESH MATERIALIZED VIEW CONCURRENTLY s.a", "refresh s.a"),
+    ("COMMENT ON TABLE a IS 'b'", "comment other / ordinary"),
+    (
+        "SECURITY LABEL ON TABLE a IS 'b'",
+        "comment other / ordinary",
+    ),
+    ("GRANT SELECT ON a TO b", "grant other / ordinary"),
+    ("REVOKE ALL ON a FROM b", "revoke other / ordinary"),
+    ("REASSIGN OWNED BY a TO b", "alter owned / hurried"),
+    (
+        "IMPORT FOREIGN SCHEMA a FROM SERVER b INTO c",
+        "create table / ordinary",
+    ),
+];
