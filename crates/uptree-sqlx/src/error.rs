@@ -6,7 +6,7 @@ use sqlx::error::DatabaseError;
 use uptree_app::{BoxError, help};
 
 use crate::{
-    classify::{is_crowded, is_read_only},
+    classify::{is_crowded, is_denied, is_read_only},
     files::{File, FileError},
     place::Place,
     session::Failure,
@@ -404,6 +404,10 @@ impl MigrateError {
                 Some("set MIGRATE_URL to the server itself, past the pooler".to_owned())
             }
             Self::Code { .. } => None,
+            Self::Ledger { ledger, source } if is_denied(source.as_sqlx()) => Some(format!(
+                "let this role SELECT from {ledger} and the tables beside it: `migrate grants` \
+                 prints what it needs"
+            )),
             Self::Ledger { .. } | Self::Lock { .. } | Self::Failed { .. } | Self::Entry { .. } => {
                 self.as_sqlx().and_then(remedy_for).map(str::to_owned)
             }

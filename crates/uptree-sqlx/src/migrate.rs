@@ -8,7 +8,7 @@ use uptree_app::Starting;
 use crate::{
     MigrateError,
     activity::Activity,
-    classify::{is_crowded, is_read_only},
+    classify::{is_crowded, is_denied, is_read_only},
     error::{Chain, failed},
     files::{File, check::check},
     ledger::{Instance, Ledger, Names, Tables},
@@ -102,6 +102,7 @@ async fn run_sessions<M: Migratable>(
         notes: Vec::new(),
         files: Vec::new(),
         rows: 0,
+        registered: false,
         tries: 0,
         crowded: false,
         checked: false,
@@ -116,6 +117,10 @@ async fn run_sessions<M: Migratable>(
         session.close().await;
         if let Err(error) = &outcome {
             run.crowded |= error.as_sqlx().is_some_and(is_crowded);
+            if error.as_sqlx().is_some_and(is_read_only) {
+                // The server is a copy: until it is the primary, nothing is tried.
+                run.tries = 0;
+            }
         }
         let error = match outcome {
             Ok(Next::End { applied }) => {
@@ -165,6 +170,8 @@ struct Run<'a> {
     crowded: bool,
     /// Whether the files that are to be applied have been looked at.
     checked: bool,
+    /// Whether it was tried to enter this program in the table of instances.
+    registered: bool,
 }
 
 impl<'a> Run<'a> {
@@ -173,13 +180,19 @@ impl<'a> Run<'a> {
         session: &mut M::Session,
     ) -> Result<Next, MigrateError> {
         let known = self.job.files.last().map_or(0, File::version);
-        let mut instance = Some(Instance::new(known)).filter(|_| !self.job.only_wait);
+        let instance = Instance::new(known);
         while !self.cx.is_cancelled() {
-            let ledger = session.check(instance.as_ref()).await;
-            let ledger = ledger.map_err(|error| self.unreadable(error))?;
-            if ledger.tables == Tables::All {
-                instance = None;
-            }
+            let instance = Some(&instance).filter(|_| !self.job.only_wait && !self.registered);
+            let ledger = match session.check(instance).await {
+                Err(error) if self.job.only_wait && is_denied(&error) => {
+                    // Whoever creates the tables may be about to grant it.
+                    self.wait.for_a_grant(self.cx, self.unreadable(error));
+                    self.wait.sleep(self.cx, &self.pulse).await;
+                    continue;
+                }
+                ledger => ledger.map_err(|error| self.unreadable(error))?,
+            };
+            self.registered |= ledger.tables == Tables::All;
             let plan = self.plan(&ledger)?;
             let Some(&first) = plan.steps.first() else {
                 self.settle(session, &ledger).await;
@@ -352,12 +365,6 @@ impl<'a> Run<'a> {
         };
         let ran = self.pulse.during(work, done, files, activity).await;
         self.retry.reset();
-        if let Err(error) = &ran
-            && error.as_sqlx().is_some_and(is_read_only)
-        {
-            // The server is a copy: until it is the primary, nothing was tried.
-            self.tries -= 1;
-        }
         ran
     }
 

@@ -76,8 +76,6 @@ pub(crate) struct PgSession {
     begun: Vec<i64>,
     /// The server's process; 0 until it is known.
     pid: i32,
-    /// Whether the process has been another than before.
-    moved: bool,
     /// Whether a pooler lends the server's session for a transaction, once that is known.
     pooled: Option<bool>,
     /// The statement of a stepwise file, by its place, that the server does not take in a
@@ -127,7 +125,6 @@ impl PgSession {
             locked: Locked::No,
             begun: Vec::new(),
             pid: 0,
-            moved: false,
             pooled: None,
             alone: None,
             limits_itself_at: None,

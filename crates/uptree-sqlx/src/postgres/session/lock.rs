@@ -138,7 +138,7 @@ impl PgSession {
         if let Some(pooled) = self.pooled {
             return Ok(pooled);
         }
-        let pooled = self.moved || self.compare().await?;
+        let pooled = self.compare().await?;
         self.pooled = Some(pooled);
         Ok(pooled)
     }

@@ -94,6 +94,7 @@ impl PgSession {
         for sql in sql::AS_OURSELVES {
             message.own(Own::Frame, sql);
         }
+        message.own(Own::Lock, &sql::hold(self.key));
         if self.there != ledger::Tables::All {
             for sql in self.tables.create(sql::TYPES) {
                 message.own(Own::Ledger, &sql);
@@ -146,6 +147,7 @@ impl PgSession {
         let answer = self.send(&message, activity).await;
         let Err(error) = answer.outcome else {
             self.marked(mark);
+            self.observer.relax();
             return Ok(());
         };
         match self
@@ -176,7 +178,10 @@ impl PgSession {
         message.statement(file, statement);
         let answer = self.send(&message, activity).await;
         match answer.outcome {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.observer.relax();
+                Ok(())
+            }
             Err(error) => Err(self
                 .failed(&message, answer.completed, error, activity)
                 .await),
