@@ -84,6 +84,7 @@ impl PgSession {
             (true, true) => ledger::Tables::All,
         };
         self.is_empty = row.try_get(5)?;
+        self.tables.has_schema = row.try_get(6)?;
         Ok(())
     }
 
