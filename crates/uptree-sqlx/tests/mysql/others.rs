@@ -174,7 +174,7 @@ async fn a_waiter_outlives_its_start_timeout_and_says_who_it_waits_for() {
     let timeout = Duration::from_secs(2);
     let mut first = Service::spawn_within(&settings, timeout);
     first
-        .event(&["app/migrator: progress 1/2 0002_sleep.sql, statement 2 of 2"])
+        .event(&["app/migrator: progress 1/2 0002_sleep.sql, statement 2 of 2, user sleep"])
         .await;
     let mut second = Service::spawn_within(&settings, timeout);
     for _ in 0..5 {
