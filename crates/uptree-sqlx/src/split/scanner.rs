@@ -300,21 +300,14 @@ fn tagged(text: &str, tag: &str) -> Option<usize> {
 
 /// The length of `/* … */`.
 fn block_comment(text: &str, nested: bool) -> Option<usize> {
+    let bytes = text.as_bytes();
     let mut at = 2;
     let mut depth = 1;
     while depth > 0 {
-        let rest = &text[at..];
-        let end = rest.find("*/")?;
-        // The end of one may be the beginning of the other: `/*/`.
-        match rest[..=end].find("/*").filter(|_| nested) {
-            Some(open) => {
-                depth += 1;
-                at += open + 2;
-            }
-            None => {
-                depth -= 1;
-                at += end + 2;
-            }
+        match bytes.get(at..at + 2)? {
+            b"*/" => (depth, at) = (depth - 1, at + 2),
+            b"/*" if nested => (depth, at) = (depth + 1, at + 2),
+            _ => at += 1,
         }
     }
     Some(at)
