@@ -1,17 +1,19 @@
 //! The login, the pool, and what it may do.
 
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
+
+use uptree_app::Supervisor;
+use uptree_sqlx::{DatabaseSettings, Repo};
+use uptree_tests::{MariaDb, free_addr};
+
 use crate::{
     SESSIONS, TABLES,
     support::{self, Service, boot, boot_and_stop, migrations, settings, soon, write},
     until,
 };
-use std::{
-    net::TcpListener,
-    time::{Duration, Instant},
-};
-use uptree_app::Supervisor;
-use uptree_sqlx::{DatabaseSettings, Repo};
-use uptree_tests::{MariaDb, free_addr};
 
 #[tokio::test]
 async fn an_empty_database_gets_its_schema_and_a_pool() {

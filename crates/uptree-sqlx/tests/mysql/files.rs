@@ -1,12 +1,14 @@
 //! What is in a file, and what becomes of it.
 
+use std::time::Duration;
+
+use uptree_tests::MariaDb;
+
 use crate::{
-    LEDGER, SLEEPING, TABLES,
-    support::{Service, boot_and_stop, migrations, settings, write},
+    LEDGER, SLEEPING, TABLES, connect,
+    support::{Service, boot_and_stop, eventually, migrations, settings, soon, write},
     until,
 };
-use std::time::Duration;
-use uptree_tests::MariaDb;
 
 #[tokio::test]
 async fn a_failing_migration_says_where_it_failed_and_goes_on_there_once_it_is_mended() {
@@ -134,6 +136,33 @@ async fn a_lock_is_tried_for_until_it_is_had_and_who_holds_it_is_told() {
     assert!(failure.contains("LOCK_RETRY_BUDGET"), "{failure}");
     drop(reader);
     boot_and_stop(&settings).await.unwrap();
+
+    // What it executes is told only if it is asked for.
+    write(
+        folder.path(),
+        "0005_more.sql",
+        "ALTER TABLE b ADD more INT;",
+    );
+    for shows in [false, true] {
+        let mut connection = connect(&url).await;
+        let reads = tokio::spawn(async move {
+            let _ = sqlx::raw_sql("SELECT SLEEP(30) FROM b")
+                .execute(&mut connection)
+                .await;
+        });
+        let sleeping = "SELECT id FROM information_schema.processlist WHERE state = 'User sleep'";
+        eventually(async || Some(server.query("x", sleeping)).filter(|id| !id.is_empty())).await;
+        settings.migrate.show_blocking_queries = shows;
+        let failure = Service::spawn(&settings).failure().await;
+        assert!(failure.contains(", query for "), "{failure}");
+        assert_eq!(
+            failure.contains(": SELECT SLEEP(30) FROM b"),
+            shows,
+            "{failure}"
+        );
+        server.query("x", &format!("KILL {}", server.query("x", sleeping)));
+        soon(reads).await.unwrap();
+    }
 }
 
 #[tokio::test]

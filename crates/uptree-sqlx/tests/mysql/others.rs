@@ -1,12 +1,14 @@
 //! Many at once, sqlx among them, and those who are gone.
 
+use std::time::{Duration, Instant};
+
+use uptree_tests::{MariaDb, Proxy};
+
 use crate::{
     LEDGER, SESSIONS, SLEEP, SLEEPING, TABLES, connect, schema,
     support::{Service, boot_and_stop, herd, migrations, settings, sqlx_migrator, write},
     until,
 };
-use std::time::{Duration, Instant};
-use uptree_tests::{MariaDb, Proxy};
 
 #[tokio::test]
 async fn the_ledger_is_the_one_that_sqlx_writes_and_each_goes_on_from_the_other() {
