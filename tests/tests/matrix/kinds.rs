@@ -134,6 +134,31 @@ pub(crate) fn migration_in_rust(database: &Database) -> Kind {
     }
 }
 
+/// A table that others refer to, made anew with foreign keys off: on again, they would take the
+/// others' rows with it.
+pub(crate) fn rebuilt_table(first_line: &str) -> Kind {
+    let before = "CREATE TABLE readings (id INTEGER PRIMARY KEY, sensor TEXT);
+        CREATE TABLE steps (file INT, step INT REFERENCES readings (id) ON DELETE CASCADE);
+        INSERT INTO readings VALUES (1, 'attic'), (2, 'cellar');
+        INSERT INTO steps VALUES (1, 1), (1, 2);";
+    let file = format!(
+        "{first_line}
+         PRAGMA foreign_keys = OFF;
+         CREATE TABLE made_anew (id INTEGER PRIMARY KEY, sensor TEXT NOT NULL);
+         INSERT INTO made_anew SELECT * FROM readings;
+         DROP TABLE readings;
+         ALTER TABLE made_anew RENAME TO readings;
+         PRAGMA foreign_keys = ON;
+         INSERT INTO steps VALUES (2, 1);"
+    );
+    Kind {
+        name: "a table that is made anew",
+        before: vec![before.to_owned()],
+        files: vec![file],
+        code: false,
+    }
+}
+
 fn ddl_dml_ddl(file: u32) -> String {
     format!(
         "CREATE TABLE table_{file} (id INT);

@@ -155,4 +155,14 @@ mod sqlite {
     fn several_statements_without_a_transaction() {
         on_sqlite(kinds::several_statements_without_a_transaction);
     }
+
+    #[test]
+    fn a_table_made_anew() {
+        on_sqlite(|_| kinds::rebuilt_table("-- in a transaction"));
+    }
+
+    #[test]
+    fn a_table_made_anew_without_a_transaction() {
+        on_sqlite(|_| kinds::rebuilt_table("-- no-transaction"));
+    }
 }
