@@ -7,9 +7,11 @@ use std::{
 
 /// What a session is doing: written by the session, read by the [`Pulse`](crate::pulse::Pulse).
 ///
-/// None of it may hold values of rows: it is shown to whoever may see the tree.
+/// None of it may hold values of rows, unless that was asked for: it is shown to whoever may see the
+/// tree.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
+    shows_queries: bool,
     now: Mutex<Now>,
 }
 
@@ -26,6 +28,19 @@ struct Now {
 }
 
 impl Activity {
+    /// `shows_queries`: whether it may be told what those are executing who block.
+    pub(crate) fn new(shows_queries: bool) -> Self {
+        Self {
+            shows_queries,
+            now: Mutex::default(),
+        }
+    }
+
+    #[cfg_attr(not(feature = "postgres"), allow(dead_code))]
+    pub(crate) fn shows_queries(&self) -> bool {
+        self.shows_queries
+    }
+
     /// A file is begun: what was told of the one before is over.
     pub(crate) fn begin(&self) {
         *self.now() = Now::default();

@@ -16,6 +16,9 @@ use crate::{
 /// The first pause between two attempts, and the longest: half of it to the whole.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
+/// After how many attempts at least it is given up if nobody was seen to hold the lock.
+const UNSEEN: u32 = 3;
+
 /// The attempts of one statement, or of one file in a transaction.
 pub(crate) struct LockRetry<'a> {
     cx: &'a Starting,
@@ -58,7 +61,9 @@ impl<'a> LockRetry<'a> {
         blockers: Vec<String>,
     ) -> Result<(), MigrateError> {
         let since = *self.since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= self.budget {
+        // Who was in the way is not known after the first attempt, and should be said at the end.
+        let nobody_seen = blockers.is_empty() && self.attempts <= UNSEEN;
+        if since.elapsed() >= self.budget && !nobody_seen {
             return Err(MigrateError::Locked {
                 file: file.to_string(),
                 place,

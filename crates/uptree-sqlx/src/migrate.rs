@@ -39,6 +39,8 @@ pub(crate) struct Job<'a> {
     pub(crate) only_wait: bool,
     /// How long others' locks are waited for.
     pub(crate) lock_retry_budget: Duration,
+    /// Whether it is told what those are executing who hold them.
+    pub(crate) show_blocking_queries: bool,
     /// Whether the ledger is read once more at the end, so that it says itself that all is applied.
     pub(crate) reads_back: bool,
 }
@@ -102,7 +104,7 @@ async fn run_sessions<M: Migratable>(
         cx,
         job,
         pulse: Pulse::new(cx, job.wanted()),
-        activity: Activity::default(),
+        activity: Activity::new(job.show_blocking_queries),
         retry: LockRetry::new(cx, job.lock_retry_budget),
         wait: Wait::new(),
         notes: Vec::new(),

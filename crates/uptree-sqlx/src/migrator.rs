@@ -237,6 +237,7 @@ impl Migrator {
             names: &self.names,
             only_wait,
             lock_retry_budget: self.settings.lock_retry_budget,
+            show_blocking_queries: self.settings.show_blocking_queries,
             reads_back,
         };
         with_database!(&self.target, |database| migrate(cx, database, &job).await)

@@ -1,11 +1,16 @@
 //! Postgres: where the server is, how to connect to it, and what its refusals mean.
 
+mod badge;
+mod batch;
 mod brake;
 mod message;
+mod observer;
 mod session;
 mod sql;
+#[cfg(test)]
+mod testing;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use sqlx::{
     ConnectOptions, Connection,
@@ -16,7 +21,7 @@ use sqlx::{
 };
 
 pub(crate) use self::sql::lock_key;
-use self::{brake::PgBrake, session::PgSession};
+use self::{brake::PgBrake, observer::Observer, session::PgSession};
 use crate::{
     ConnectError, DatabaseUrl, UrlError, classify::is_unavailable, error::IS_IT_UP, ledger::Names,
     session::Migratable, split::Dialect, target::Target,
@@ -206,6 +211,8 @@ impl Migratable for PgServer {
             // None are prepared but by a migration in Rust, and a pooler may know none of them.
             .statement_cache_capacity(0);
         let connection = self.connect(&options).await?;
-        Ok(PgSession::new(connection, options, names, brake.session()))
+        let badge = brake.session();
+        let observer = Observer::new(options.clone(), Arc::clone(&badge));
+        Ok(PgSession::new(connection, options, observer, names, badge))
     }
 }

@@ -132,6 +132,16 @@ pub struct MigrateSettings {
         help = "How long a migration is tried while others hold a lock that it needs"
     )]
     pub lock_retry_budget: Duration,
+
+    /// Whether what those are executing who hold such a lock is shown, with the values in it: in the
+    /// log, in errors, and in the progress that whoever may see the tree sees. Defaults to not.
+    #[arg(
+        id = "show-blocking-queries",
+        long = "show-blocking-queries",
+        env = "SHOW_BLOCKING_QUERIES",
+        help = "Show what those are executing who hold a lock that a migration needs"
+    )]
+    pub show_blocking_queries: bool,
 }
 
 impl Default for MigrateSettings {
@@ -143,6 +153,7 @@ impl Default for MigrateSettings {
             table: None,
             schema: None,
             lock_retry_budget: Duration::from_secs(600),
+            show_blocking_queries: false,
         }
     }
 }

@@ -333,8 +333,9 @@ async fn a_stop_during_a_migration_cancels_it_on_the_server() {
     };
     let url = server.create_database("x");
     let folder = migrations(&TABLES[..1]);
-    write(folder.path(), SLEEP.0, SLEEP.1);
     let settings = settings(&url, folder.path());
+    boot_and_stop(&settings).await.unwrap();
+    write(folder.path(), SLEEP.0, SLEEP.1);
     let mut service = Service::spawn(&settings);
     let sleeping = format!("{MIGRATORS} AND wait_event = 'PgSleep'");
     until(&server, "x", &sleeping, "1").await;

@@ -1,10 +1,7 @@
 //! Stopping a statement on the server.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI32, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -15,6 +12,7 @@ use sqlx::{
 };
 use tokio::time::{Instant, sleep};
 
+use super::badge::Badge;
 use crate::session::Brake;
 
 /// How long a statement may take to be cancelled before its whole session is ended.
@@ -25,33 +23,47 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const INTERVAL: Duration = Duration::from_millis(50);
 
 /// Cancels what a migrating session does, by a second connection that is opened when it is needed.
+///
+/// Nothing else is cancelled, also through a pooler that gives the session's process to another as
+/// soon as a transaction has ended: the server itself looks who wears the session's [`Badge`], in
+/// the same query that cancels. What is left is the moment between the two, in which the transaction
+/// would have to end and another's to begin.
 pub(crate) struct PgBrake {
     options: PgConnectOptions,
-    /// The session's process on the server; 0 while there is nothing that needs to be stopped.
-    pid: Arc<AtomicI32>,
+    /// Of the session that there is, or was last.
+    badge: Mutex<Arc<Badge>>,
 }
 
 impl PgBrake {
     pub(super) fn new(options: PgConnectOptions) -> Self {
         let options = options.disable_statement_logging();
-        let pid = Arc::default();
-        Self { options, pid }
+        let badge = Mutex::new(Badge::new());
+        Self { options, badge }
     }
 
-    pub(super) fn session(&self) -> Engaged {
-        Engaged(self.pid.clone())
+    /// For a new session.
+    pub(super) fn session(&self) -> Arc<Badge> {
+        let badge = Badge::new();
+        let mut last = self.badge();
+        if last.is_stopping() {
+            badge.stop();
+        }
+        *last = Arc::clone(&badge);
+        badge
     }
 
-    fn pid(&self) -> Option<i32> {
-        Some(self.pid.load(Ordering::Acquire)).filter(|pid| *pid != 0)
+    fn badge(&self) -> MutexGuard<'_, Arc<Badge>> {
+        self.badge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Brake for PgBrake {
     async fn engage(&self) {
+        let badge = Arc::clone(&*self.badge());
+        badge.stop();
         let since = Instant::now();
         let mut connection: Option<PgConnection> = None;
-        while let Some(pid) = self.pid() {
+        while badge.is_busy() {
             if connection.is_none() {
                 // Too many connections: the next attempt may find one free.
                 connection = self.options.connect().await.ok();
@@ -62,7 +74,7 @@ impl Brake for PgBrake {
                 } else {
                     "pg_terminate_backend"
                 };
-                let sql = AssertSqlSafe(format!("SELECT pg_catalog.{function}({pid})"));
+                let sql = AssertSqlSafe(badge.signal(function));
                 if raw_sql(sql).execute(open).await.is_err() {
                     connection = None;
                 }
@@ -72,21 +84,5 @@ impl Brake for PgBrake {
         if let Some(connection) = connection {
             let _ = connection.close().await;
         }
-    }
-}
-
-/// A session's end of the brake: says which process would have to be stopped.
-pub(super) struct Engaged(Arc<AtomicI32>);
-
-impl Engaged {
-    pub(super) fn set(&self, pid: i32) {
-        self.0.store(pid, Ordering::Release);
-    }
-}
-
-impl Drop for Engaged {
-    fn drop(&mut self) {
-        // The process is gone, or will be: its number may soon be another's.
-        self.set(0);
     }
 }

@@ -8,6 +8,13 @@ use crate::{
     statement::{self, Kind, Pace, Statement},
 };
 
+/// Makes the server send what it has said so far: it keeps answers back until it has 8 KiB of them
+/// or all of them. Without it nobody would hear how far a message has come.
+const FLUSH: &str = "SELECT pg_catalog.repeat(' ', 8192)";
+
+/// Up to how many statements of a file are told of one by one.
+const TOLD: usize = 50;
+
 /// Statements that go to the server together.
 #[derive(Debug, Default)]
 pub(super) struct Message<'a> {
@@ -16,8 +23,22 @@ pub(super) struct Message<'a> {
     units: Vec<Unit<'a>>,
     /// The pieces that are a file's, in their order.
     pieces: Vec<Piece<'a>>,
-    /// Whether `units` may be relied on: not, if a file's statements cannot be told apart.
-    counted: bool,
+    /// From which of the units on it is not known which is which, because a file's statements
+    /// cannot be told apart.
+    unsure_from: Option<usize>,
+    /// Whether something was put between the statements of a file.
+    cut: bool,
+}
+
+/// How a file is put into a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// As it stands.
+    Whole,
+    /// With what sets the time to wait for a lock between its statements, where it changes.
+    ByPace,
+    /// Also with what makes the server tell how far it has come.
+    ByStatement,
 }
 
 /// What a statement of a message is.
@@ -28,8 +49,9 @@ pub(super) enum Unit<'a> {
     /// A file's.
     File {
         file: &'a File,
-        /// Where it begins in the file, in bytes.
+        /// Where it begins in the file, and how long it is, in bytes.
         at: usize,
+        length: usize,
         /// Counted from 1.
         number: usize,
         total: usize,
@@ -41,8 +63,10 @@ pub(super) enum Unit<'a> {
 pub(super) enum Own {
     /// Transactions and settings.
     Frame,
-    /// Sets what has the server look after its client; it returns the process.
+    /// Sets what has the server look after its client.
     Keep,
+    /// Makes the server send its answers.
+    Flush,
     /// Fails with a division by zero if another has the lock.
     Lock,
     /// The first that is written of a file: fails with a duplicate key if another has applied it.
@@ -90,27 +114,72 @@ fn limits<'s>(statements: &'s [Statement<'_>]) -> impl Iterator<Item = Option<Pa
     })
 }
 
+/// Whether a statement sets something, and reads nothing: it may stand before `SET TRANSACTION`.
+fn is_setting(statement: &Statement<'_>) -> bool {
+    let is_set = |word: &str| word.eq_ignore_ascii_case("SET");
+    statement.sql.split_whitespace().next().is_some_and(is_set)
+}
+
+fn is_set_transaction(statement: &Statement<'_>) -> bool {
+    let mut words = statement.sql.split_whitespace();
+    let mut is = |word| {
+        words
+            .next()
+            .is_some_and(|next| next.eq_ignore_ascii_case(word))
+    };
+    is("SET") && is("TRANSACTION")
+}
+
+fn unit<'a>(file: &'a File, statement: &Statement<'_>, index: usize, total: usize) -> Unit<'a> {
+    Unit::File {
+        file,
+        at: statement.at,
+        length: statement.sql.len(),
+        number: index + 1,
+        total,
+    }
+}
+
 impl<'a> Message<'a> {
     pub(super) fn new() -> Self {
-        Self {
-            counted: true,
-            ..Self::default()
-        }
+        Self::default()
     }
 
     pub(super) fn sql(&self) -> &str {
         &self.sql
     }
 
-    /// How many completions it is answered with, if that is known.
-    pub(super) fn completions(&self) -> Option<usize> {
-        self.counted.then_some(self.units.len())
+    /// Whether something can be put after it.
+    pub(super) fn is_sure(&self) -> bool {
+        self.unsure_from.is_none()
     }
 
-    /// The statement that is under way when so many are completed.
+    /// Whether something was put between the statements of a file.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    /// How many completions it is answered with, if that is known.
+    #[cfg(test)]
+    fn completions(&self) -> Option<usize> {
+        self.unsure_from.is_none().then_some(self.units.len())
+    }
+
+    /// The statement that is under way when so many are completed, if that is known.
     pub(super) fn unit(&self, completed: usize) -> Option<Unit<'a>> {
-        let unit = self.units.get(completed).copied();
-        unit.filter(|_| self.counted || matches!(unit, Some(Unit::Own(_))))
+        let is_known = self.unsure_from.is_none_or(|from| completed < from);
+        self.units.get(completed).copied().filter(|_| is_known)
+    }
+
+    /// The next statement that is not ours.
+    pub(super) fn next_of_a_file(&self, completed: usize) -> Option<Unit<'a>> {
+        let next = |at| {
+            self.unit(at)
+                .filter(|unit| matches!(unit, Unit::File { .. }))
+        };
+        let ours = |at: &usize| matches!(self.unit(*at), Some(Unit::Own(_)));
+        let at = (completed..).take_while(ours).count() + completed;
+        next(at)
     }
 
     /// Adds a statement of ours.
@@ -120,55 +189,81 @@ impl<'a> Message<'a> {
         self.units.push(Unit::Own(what));
     }
 
-    /// Adds the statements of a file; before each the time that it may wait for a lock, where it is
-    /// another than before, until the file sets one itself.
-    ///
-    /// A file whose statements are all of one pace goes as it is.
-    pub(super) fn file(&mut self, file: &'a File, timeouts: &Timeouts) {
+    /// Has the server send its answers up to here.
+    pub(super) fn flush(&mut self) {
+        self.own(Own::Flush, FLUSH);
+    }
+
+    /// Adds what has to be the first in its transaction: `SET TRANSACTION` comes before any query.
+    /// Returns how many statements of the file that are, and their text.
+    pub(super) fn opening(&mut self, file: &'a File) -> (usize, &'a str) {
         let sql = file.sql();
         let statements = statement::parse(sql, Dialect::Postgres);
-        let sure = is_sure(sql, Dialect::Postgres);
+        let settings = statements.iter().take_while(|next| is_setting(next));
+        let last = settings
+            .enumerate()
+            .filter(|(_, next)| is_set_transaction(next))
+            .last();
+        let Some((last, _)) = last.filter(|_| is_sure(sql, Dialect::Postgres)) else {
+            return (0, "");
+        };
         let total = statements.len();
-        let units = statements.iter().enumerate();
-        let units = units.map(|(index, statement)| Unit::File {
-            file,
-            at: statement.at,
-            number: index + 1,
-            total,
-        });
-        let mut limits = limits(&statements).peekable();
-        let first = limits.peek().copied().flatten();
-        if !sure
-            || limits
-                .clone()
-                .all(|limit| limit.is_none() || limit == first)
-        {
+        for (index, statement) in statements[..=last].iter().enumerate() {
+            self.piece(file, statement.at, statement.sql);
+            self.units.push(unit(file, statement, index, total));
+        }
+        let end = statements[last].at + statements[last].sql.len();
+        (last + 1, &sql[..end])
+    }
+
+    /// Adds the statements of a file, but for the first ones, which are sent already; before each the
+    /// time that it may wait for a lock, where it is another than before, until the file sets one
+    /// itself.
+    ///
+    /// A file whose statements are all of one pace goes as it is, unless it is to be told of.
+    pub(super) fn file(&mut self, file: &'a File, sent: usize, timeouts: &Timeouts, cut: Cut) {
+        let sql = file.sql();
+        let statements = statement::parse(sql, Dialect::Postgres);
+        let total = statements.len();
+        let limits = limits(&statements).skip(sent);
+        let first = limits.clone().next().flatten();
+        let sure = is_sure(sql, Dialect::Postgres);
+        let told = cut == Cut::ByStatement && (2..=TOLD).contains(&total);
+        let one_pace = limits
+            .clone()
+            .all(|limit| limit.is_none() || limit == first);
+        if sent == 0 && (!sure || cut == Cut::Whole || (one_pace && !told)) {
             self.limit(timeouts, first.unwrap_or(Pace::Ordinary));
-            self.counted &= sure;
-            self.piece(file, 0, sql);
+            if sure {
+                self.piece(file, 0, sql);
+            } else {
+                self.unsure_from.get_or_insert(self.units.len());
+                self.open_piece(file, 0, sql);
+            }
+            let units = statements.iter().enumerate();
+            let units = units.map(|(index, statement)| unit(file, statement, index, total));
             self.units.extend(units);
             return;
         }
+        self.cut = true;
         let mut now = None;
-        for ((statement, unit), limit) in statements.iter().zip(units).zip(limits) {
+        for ((index, statement), limit) in statements.iter().enumerate().skip(sent).zip(limits) {
+            if told && index > sent {
+                self.flush();
+            }
             if let Some(pace) = limit.filter(|_| limit != now) {
                 self.limit(timeouts, pace);
                 now = limit;
             }
             self.piece(file, statement.at, statement.sql);
-            self.units.push(unit);
+            self.units.push(unit(file, statement, index, total));
         }
     }
 
     /// Adds one statement of a file.
     pub(super) fn statement(&mut self, file: &'a File, statement: &Statement<'_>) {
         self.piece(file, statement.at, statement.sql);
-        self.units.push(Unit::File {
-            file,
-            at: statement.at,
-            number: 1,
-            total: 1,
-        });
+        self.units.push(unit(file, statement, 0, 1));
     }
 
     /// Says how long what comes after it may wait for a lock.
@@ -179,6 +274,13 @@ impl<'a> Message<'a> {
     }
 
     fn piece(&mut self, file: &'a File, in_file: usize, text: &str) {
+        self.open_piece(file, in_file, text);
+        // It may end in a comment, or without its semicolon.
+        self.sql.push_str("\n;\n");
+    }
+
+    /// The last one of its message.
+    fn open_piece(&mut self, file: &'a File, in_file: usize, text: &str) {
         self.pieces.push(Piece {
             file,
             in_message: self.sql.len(),
@@ -186,37 +288,57 @@ impl<'a> Message<'a> {
             length: text.len(),
         });
         self.sql.push_str(text);
-        // It may end in a comment, or without its semicolon.
-        self.sql.push_str("\n;\n");
     }
 
     /// The file and the place of an error: by the server's position, counted in characters from 1,
     /// if it has given one; else by the statement that was under way.
+    ///
+    /// Where the position is not in that statement, the server counts otherwise, or means another
+    /// text: then only the file is named.
     pub(super) fn place(
         &self,
         completed: usize,
         position: Option<usize>,
     ) -> (Option<&'a File>, Option<Place>) {
-        let offset = position
-            .and_then(|position| self.sql.char_indices().nth(position.checked_sub(1)?))
-            .map(|(offset, _)| offset);
-        let piece = offset.and_then(|offset| {
-            let holds = |piece: &&Piece<'_>| {
-                (piece.in_message..=piece.in_message + piece.length).contains(&offset)
-            };
-            Some((offset, self.pieces.iter().find(holds)?))
-        });
-        if let Some((offset, piece)) = piece {
-            let at = piece.in_file + offset - piece.in_message;
-            let place = place::of_offset(piece.file.sql(), at);
-            return (Some(piece.file), Some(place));
-        }
-        match self.unit(completed) {
-            Some(Unit::File { file, at, .. }) => {
+        let under_way = match self.unit(completed) {
+            Some(Unit::File {
+                file, at, length, ..
+            }) => Some((file, at, length)),
+            _ => None,
+        };
+        let by_statement = || match under_way {
+            Some((file, at, _)) => {
                 let line = place::of_offset(file.sql(), at).line;
                 (Some(file), Some(Place { line, column: None }))
             }
-            _ => (None, None),
+            None => (None, None),
+        };
+        let Some(position) = position else {
+            return by_statement();
+        };
+        let Some((file, at)) = self.in_a_file(position) else {
+            return by_statement();
+        };
+        // The whole message is read before any of it runs.
+        let is_there = |(running, begin, length): (&File, usize, usize)| {
+            std::ptr::eq(running, file) && (begin..=begin + length).contains(&at)
+        };
+        if completed == 0 || self.unsure_from.is_some() || under_way.is_some_and(is_there) {
+            return (Some(file), Some(place::of_offset(file.sql(), at)));
         }
+        (under_way.map(|(file, ..)| file), None)
+    }
+
+    /// The file that a character is of, and where it is there.
+    fn in_a_file(&self, position: usize) -> Option<(&'a File, usize)> {
+        let (offset, _) = self.sql.char_indices().nth(position.checked_sub(1)?)?;
+        let holds = |piece: &&Piece<'_>| {
+            (piece.in_message..=piece.in_message + piece.length).contains(&offset)
+        };
+        let piece = self.pieces.iter().find(holds)?;
+        Some((piece.file, piece.in_file + offset - piece.in_message))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,11 +6,19 @@ mod look;
 mod read;
 mod steps;
 
-use std::time::Duration;
+use std::{
+    future::Future,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::TryStreamExt;
 use sqlx::{
-    AssertSqlSafe, Connection, Either, Row as _,
+    AssertSqlSafe, Connection, Either,
     error::DatabaseError,
     postgres::{PgConnectOptions, PgConnection, PgRow},
     raw_sql,
@@ -19,8 +27,9 @@ use tokio::time::timeout;
 
 use self::read::is_forbidden;
 use super::{
-    brake::Engaged,
+    badge::Badge,
     message::{Message, Own, Unit},
+    observer::Observer,
     sql::{self, Tables},
 };
 use crate::{
@@ -35,6 +44,10 @@ use crate::{
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// How long the server may take to answer what takes it no time: then the connection is as good as
+/// lost.
+const ANSWER: Duration = Duration::from_secs(15);
+
 /// A connection that migrates.
 ///
 /// A file in a transaction takes the [locks](lock) for the transaction, in the message that it is
@@ -48,10 +61,13 @@ pub(crate) struct PgSession {
     connection: PgConnection,
     /// How the connection was made.
     options: PgConnectOptions,
-    engaged: Engaged,
+    badge: Arc<Badge>,
+    observer: Observer,
     tables: Tables,
     there: ledger::Tables,
-    /// Whether nothing has ever been applied, and all goes into one message.
+    /// Whether there is no table yet but those of the ledger.
+    is_empty: bool,
+    /// Whether many files may go into one message, since there is nothing yet.
     batches: bool,
     /// The lock's key, once the database's name is known.
     key: i64,
@@ -94,15 +110,18 @@ impl PgSession {
     pub(super) fn new(
         connection: PgConnection,
         options: PgConnectOptions,
+        observer: Observer,
         names: &Names,
-        engaged: Engaged,
+        badge: Arc<Badge>,
     ) -> Self {
         Self {
             connection,
             options,
-            engaged,
+            badge,
+            observer,
             tables: Tables::new(names),
             there: ledger::Tables::None,
+            is_empty: false,
             batches: false,
             key: 0,
             locked: Locked::No,
@@ -116,51 +135,82 @@ impl PgSession {
         }
     }
 
+    /// Executes what takes the server no time.
     async fn execute(&mut self, sql: impl Into<String>) -> Result<(), sqlx::Error> {
         let sql = AssertSqlSafe(sql.into());
-        raw_sql(sql).execute(&mut self.connection).await.map(drop)
+        let answer = raw_sql(sql).execute(&mut self.connection);
+        soon(answer).await.map(drop)
     }
 
     async fn fetch_one(&mut self, sql: String) -> Result<PgRow, sqlx::Error> {
-        raw_sql(AssertSqlSafe(sql))
-            .fetch_one(&mut self.connection)
-            .await
+        soon(raw_sql(AssertSqlSafe(sql)).fetch_one(&mut self.connection)).await
+    }
+
+    /// Executes what may take its time.
+    async fn work_on(&mut self, sql: &str) -> Result<(), sqlx::Error> {
+        let mut message = Message::new();
+        message.own(Own::Frame, sql);
+        self.send(&message, &Activity::default()).await.outcome
     }
 
     /// Sends a message, and says how far it came.
     async fn send(&mut self, message: &Message<'_>, activity: &Activity) -> Answer {
-        let mut completed = 0;
-        let mut files = 0;
-        let sql = AssertSqlSafe(message.sql().to_owned());
-        let mut results = raw_sql(sql).fetch_many(&mut self.connection);
-        let outcome = loop {
-            match results.try_next().await {
-                Ok(Some(Either::Right(row))) => {
-                    if let Some(Unit::Own(Own::Keep)) = message.unit(completed)
-                        && let Ok(pid) = row.try_get(0)
-                    {
-                        self.engaged.set(pid);
-                    }
+        let completed = AtomicUsize::new(0);
+        let outcome = match self.badge.is_stopping() {
+            true => Err(stopping()),
+            false => {
+                let _work = self.badge.work();
+                let answers = answers(&mut self.connection, message, &completed, activity);
+                tokio::select! {
+                    biased;
+                    outcome = answers => outcome,
+                    lost = self.observer.watch(&completed, activity) => Err(lost),
                 }
-                Ok(Some(Either::Left(_))) => {
-                    match message.unit(completed) {
-                        Some(Unit::Own(Own::Done)) => {
-                            files += 1;
-                            activity.files(files);
-                        }
-                        Some(Unit::File { number, total, .. }) if number < total => {
-                            activity.statement(number + 1, total);
-                        }
-                        _ => {}
-                    }
-                    completed += 1;
-                }
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
             }
         };
-        Answer { completed, outcome }
+        Answer {
+            completed: completed.into_inner(),
+            outcome,
+        }
     }
+}
+
+/// Sends a message, and counts the statements that are completed.
+async fn answers(
+    connection: &mut PgConnection,
+    message: &Message<'_>,
+    completed: &AtomicUsize,
+    activity: &Activity,
+) -> Result<(), sqlx::Error> {
+    let mut files = 0;
+    let sql = AssertSqlSafe(message.sql().to_owned());
+    let mut results = raw_sql(sql).fetch_many(connection);
+    while let Some(result) = results.try_next().await? {
+        if let Either::Left(_) = result {
+            let number = completed.fetch_add(1, Ordering::Relaxed);
+            if let Some(Unit::Own(Own::Done)) = message.unit(number) {
+                files += 1;
+                activity.files(files);
+            }
+            if let Some(Unit::File { number, total, .. }) = message.next_of_a_file(number + 1) {
+                activity.statement(number, total);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An answer that does not take long.
+async fn soon<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    let late = |_| {
+        let why = "the server does not answer any more";
+        Err(io::Error::new(io::ErrorKind::TimedOut, why).into())
+    };
+    timeout(ANSWER, answer).await.unwrap_or_else(late)
+}
+
+fn stopping() -> sqlx::Error {
+    io::Error::new(io::ErrorKind::Interrupted, "the start is called off").into()
 }
 
 impl Session for PgSession {
@@ -198,9 +248,13 @@ impl Session for PgSession {
             message.own(Own::Ledger, &sql);
         }
         message.own(Own::Frame, "COMMIT");
-        let answer = self.send(&message, &Activity::default()).await;
+        let activity = Activity::default();
+        let answer = self.send(&message, &activity).await;
         match answer.outcome {
-            Err(error) => match self.failed(&message, answer.completed, error).await {
+            Err(error) => match self
+                .failed(&message, answer.completed, error, &activity)
+                .await
+            {
                 // Whoever has the lock may well create them; if not, the next boot does.
                 Failure::Elsewhere => Ok(()),
                 Failure::File(_, error) | Failure::Alone(_, error) | Failure::Ledger(error) => {
@@ -282,7 +336,11 @@ impl Session for PgSession {
 
     async fn close(self) {
         // Should the server not take it, the connection is dropped, which comes to the same.
-        let _ = timeout(GOODBYE, self.connection.close()).await;
+        let goodbye = async {
+            self.observer.close().await;
+            self.connection.close().await
+        };
+        let _ = timeout(GOODBYE, goodbye).await;
     }
 }
 

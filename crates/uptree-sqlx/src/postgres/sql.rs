@@ -3,14 +3,16 @@
 use crate::ledger::{self, COLUMNS, Instance, Mark, Names, STEP_COLUMNS, Types, create, hex};
 use crate::{files::File, session::Entry};
 
-/// Whether the one who asks is to be told that a client is gone, each only where the server has the
-/// setting: within 10 s if it is cut off in silence, within a second if it has died.
+/// What has the server notice that its client is gone, each only where the server has the setting:
+/// within a second if it has died, and within 10 s if it is cut off in silence. With a
+/// `tcp_user_timeout` it is that, and not the count, which says when a connection is lost; it is
+/// noticed a second later.
 const KEEP: [(&str, &str); 5] = [
     ("client_connection_check_interval", "1000"),
-    ("tcp_keepalives_idle", "4"),
+    ("tcp_keepalives_idle", "3"),
     ("tcp_keepalives_interval", "1"),
     ("tcp_keepalives_count", "4"),
-    ("tcp_user_timeout", "8000"),
+    ("tcp_user_timeout", "7000"),
 ];
 
 /// What a role may have set for its own short statements.
@@ -53,14 +55,18 @@ impl Tables {
     }
 
     /// Who this session is, and which of the tables there are: pid, database, the ledger's schema or
-    /// the one that it would be made in, whether each of the three exists, and how old the server's
-    /// session is, in milliseconds.
+    /// the one that it would be made in, whether it exists, whether both others do, and whether there
+    /// is no other table or view, but those of extensions.
     pub(super) fn orientation(&self) -> String {
         let [ledger, steps, instances] = [&self.ledger, &self.steps, &self.instances].map(literal);
         let own = match &self.names.schema {
             Some(schema) => literal(schema),
             None => "pg_catalog.current_schema()".to_owned(),
         };
+        let names = &self.names;
+        let plain = [&names.ledger, &names.steps, &names.instances].map(literal);
+        let plain = plain.join(", ");
+        // The numbers before are those of what every database has.
         format!(
             "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_database()::text,
                     pg_catalog.quote_ident(coalesce(
@@ -69,7 +75,14 @@ impl Tables {
                          WHERE c.oid = pg_catalog.to_regclass({ledger})), {own})),
                     pg_catalog.to_regclass({ledger}) IS NOT NULL,
                     pg_catalog.to_regclass({steps}) IS NOT NULL
-                        AND pg_catalog.to_regclass({instances}) IS NOT NULL"
+                        AND pg_catalog.to_regclass({instances}) IS NOT NULL,
+                    NOT EXISTS (
+                        SELECT FROM pg_catalog.pg_class AS c
+                        WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+                          AND c.relname NOT IN ({plain}) AND NOT EXISTS (
+                            SELECT FROM pg_catalog.pg_depend AS d
+                            WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                              AND d.objid = c.oid AND d.deptype = 'e'))"
         )
     }
 
@@ -128,8 +141,9 @@ impl Tables {
         let checksum = hex(file.checksum());
         let table = &self.ledger;
         format!(
-            "INSERT INTO {table} (version, description, success, checksum, execution_time)
-             VALUES ({version}, {description}, {success}, \
+            "INSERT INTO {table}
+                 (version, description, installed_on, success, checksum, execution_time)
+             VALUES ({version}, {description}, pg_catalog.clock_timestamp(), {success}, \
                      pg_catalog.decode('{checksum}', 'hex'), {execution_time})"
         )
     }
@@ -196,14 +210,28 @@ impl Tables {
 /// The nanoseconds of the server's clock.
 const NANOSECONDS: &str = "(EXTRACT(EPOCH FROM pg_catalog.clock_timestamp()) * 1000000000)::bigint";
 
+/// What sqlx says when it connects. A pooler says it by `SET`, which a `RESET` undoes.
+const CONNECTED: [(&str, &str); 3] = [
+    ("client_encoding", "UTF8"),
+    ("DateStyle", "ISO, MDY"),
+    ("TimeZone", "UTC"),
+];
+
 /// Has the server look after its client and not hurry it: for the transaction, or for the session.
-/// It returns the process.
 ///
 /// `check` is false for a server whose system cannot look whether a client is there.
 pub(super) fn keep(for_transaction: bool, check: bool) -> String {
-    let settings = KEEP.iter().copied();
+    keep_but(for_transaction, check, "")
+}
+
+/// The same, but for what `said` has set already.
+pub(super) fn keep_but(for_transaction: bool, check: bool, said: &str) -> String {
+    let said = said.to_ascii_lowercase();
+    let named = |(name, value): &(&'static str, &'static str)| (*name, *value);
+    let settings = KEEP.iter().map(named);
     let settings = settings.filter(|(name, _)| check || !name.starts_with("client_"));
     let settings = settings.chain(UNLIMITED.map(|name| (name, "0")));
+    let settings = settings.filter(|(name, _)| !said.contains(name));
     let settings: Vec<_> = settings
         .map(|(name, value)| {
             format!(
@@ -212,8 +240,14 @@ pub(super) fn keep(for_transaction: bool, check: bool) -> String {
             )
         })
         .collect();
-    let settings = settings.join(",\n");
-    format!("SELECT pg_catalog.pg_backend_pid(),\n{settings}")
+    format!("SELECT {}", settings.join(",\n"))
+}
+
+/// Between two files of one transaction: what it is in one of its own.
+pub(super) fn between(check: bool) -> String {
+    let connected =
+        CONNECTED.map(|(name, value)| format!("pg_catalog.set_config('{name}', '{value}', true)"));
+    format!("{},\n{}", keep(true, check), connected.join(",\n"))
 }
 
 /// Takes the locks for the transaction; fails, with a division by zero, if another has one of them.
@@ -274,11 +308,13 @@ pub(super) const AS_OURSELVES: [&str; 2] = [
 ];
 
 /// What a file has set ends with it, and so do its constraints.
-pub(super) const RESET: [&str; 4] = [
+pub(super) const RESET: [&str; 5] = [
     "SET CONSTRAINTS ALL IMMEDIATE",
     "SET SESSION AUTHORIZATION DEFAULT",
     "RESET ROLE",
     "RESET ALL",
+    // The driver does not take notifications for answers.
+    "UNLISTEN *",
 ];
 
 /// The columns' types.

@@ -1,18 +1,21 @@
 //! Applying files that are in a transaction: one message each, or one for many.
 
+use std::{sync::atomic::AtomicUsize, time::Duration};
+
 use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 
 use super::{
     super::{
-        message::{Message, Own, Timeouts, Unit},
+        batch::batch,
+        message::{Cut, Message, Own, Timeouts, Unit},
         sql,
     },
-    Locked, PgSession, code_of,
+    Locked, PgSession, code_of, stopping,
 };
-use crate::{activity::Activity, classify::is_unavailable, files::File, ledger, session::Failure};
+use crate::{activity::Activity, files::File, ledger, session::Failure, statement::Pace};
 
-/// How much goes into one message: all of it is in the server's memory.
-const BATCH: usize = 16 << 20;
+/// How long a statement waits for a lock at which others queue up behind it.
+const MOMENT: Duration = Duration::from_millis(100);
 
 impl PgSession {
     /// Applies as many files as go into one message, and says how many.
@@ -25,46 +28,78 @@ impl PgSession {
         if file.code().is_some() {
             return self.apply_code(file, activity).await.map(|()| 1);
         }
-        let count = self.batch(files);
-        if count > 1 {
-            match self.apply_whole(&files[..count], activity).await {
-                Ok(()) => return Ok(count),
-                Err(Failure::File(_, error)) if is_unavailable(&error) => {
-                    return Err(Failure::File(None, error));
-                }
-                Err(Failure::Elsewhere) => return Err(Failure::Elsewhere),
-                // One by one, so that the outcome and the error are those of one by one.
-                Err(_) => {
-                    self.batches = false;
-                    activity.begin();
+        if self.batches {
+            let (count, again) = batch(files);
+            self.batches = again;
+            if count > 1 {
+                match self
+                    .apply_whole(&files[..count], activity, Cut::ByPace)
+                    .await
+                {
+                    Ok(()) => return Ok(count),
+                    Err(Failure::Elsewhere) => return Err(Failure::Elsewhere),
+                    // Whatever the server has against it, it is not because of the many.
+                    Err(failure) if self.is_over(&failure) => return Err(failure),
+                    // One by one, so that the outcome and the error are those of one by one.
+                    Err(_) => {
+                        self.batches = false;
+                        activity.begin();
+                    }
                 }
             }
         }
-        self.apply_whole(&files[..1], activity).await.map(|()| 1)
+        let applied = self
+            .apply_whole(&files[..1], activity, Cut::ByStatement)
+            .await;
+        applied.map(|()| 1)
+    }
+
+    /// Whether nothing more can be done in this session.
+    fn is_over(&self, failure: &Failure) -> bool {
+        let (Failure::File(_, error) | Failure::Ledger(error)) = failure else {
+            return false;
+        };
+        // The server's classes for a connection, and for an operator's intervention.
+        let is_lost = |code: String| code.starts_with("08") || code.starts_with("57");
+        self.badge.is_stopping() || code_of(error).is_none_or(is_lost)
     }
 
     /// A transaction, what it needs, and its lock.
     pub(super) fn begin<'m>(&self, with_lock: bool) -> Message<'m> {
         let mut message = Message::new();
         message.own(Own::Frame, "BEGIN");
-        message.own(Own::Keep, &sql::keep(true, self.checks_clients));
-        if with_lock {
-            message.own(Own::Lock, &sql::lock(self.key));
-        }
+        self.settle_in(&mut message, with_lock, "");
         message
     }
 
-    pub(super) fn timeouts(&self) -> Timeouts {
+    /// What a transaction needs, but for what has been set in it; and its lock.
+    fn settle_in(&self, message: &mut Message<'_>, with_lock: bool, said: &str) {
+        message.own(Own::Frame, &self.badge.put_on(true));
+        message.own(Own::Keep, &sql::keep_but(true, self.checks_clients, said));
+        if with_lock {
+            message.own(Own::Lock, &sql::lock(self.key));
+        }
+    }
+
+    pub(super) fn timeouts(&mut self) -> Timeouts {
+        let hurried = self.observer.patience(MOMENT).as_millis();
         Timeouts {
-            hurried: "100ms".to_owned(),
+            hurried: format!("{hurried}ms"),
             ordinary: "30s",
             patient: "0",
         }
     }
 
-    /// A message that applies these files, and enters them.
-    fn message<'f>(&self, files: &[&'f File]) -> Message<'f> {
-        let mut message = self.begin(true);
+    /// A message that applies these files, and enters them: two, if it is not sure where the file
+    /// ends.
+    fn messages<'f>(&mut self, files: &[&'f File], cut: Cut) -> Vec<Message<'f>> {
+        let mut message = Message::new();
+        message.own(Own::Frame, "BEGIN");
+        let (sent, said) = match files {
+            [file] => message.opening(file),
+            _ => (0, ""),
+        };
+        self.settle_in(&mut message, true, said);
         if self.there == ledger::Tables::All {
             message.own(Own::Ledger, &self.tables.forget_old());
         } else {
@@ -72,16 +107,23 @@ impl PgSession {
                 message.own(Own::Ledger, &sql);
             }
         }
+        let timeouts = self.timeouts();
+        let mut messages = Vec::new();
         for (index, file) in files.iter().enumerate() {
             if index > 0 {
-                message.own(Own::Keep, &sql::keep(true, self.checks_clients));
+                message.own(Own::Keep, &sql::between(self.checks_clients));
             }
             message.own(Own::Entry, &self.tables.enter(file));
-            message.file(file, &self.timeouts());
+            message.file(file, sent, &timeouts, cut);
+            if !message.is_sure() {
+                // A quote that is open would swallow what comes after it.
+                messages.push(std::mem::take(&mut message));
+            }
             self.finish(&mut message, file);
         }
         message.own(Own::Frame, "COMMIT");
-        message
+        messages.push(message);
+        messages
     }
 
     /// What comes after a file in its transaction.
@@ -95,31 +137,29 @@ impl PgSession {
         message.own(Own::Done, &self.tables.timed(file));
     }
 
-    /// How many of the first files go into one message.
-    fn batch(&self, files: &[&File]) -> usize {
-        if !self.batches {
-            return 1;
-        }
-        let mut room = BATCH;
-        let fits = |file: &&&File| {
-            let length = file.sql().len();
-            let fits = length <= room && file.in_transaction() && file.code().is_none();
-            room = room.saturating_sub(length);
-            fits
-        };
-        files.iter().take_while(fits).count().max(1)
-    }
-
-    async fn apply_whole(&mut self, files: &[&File], activity: &Activity) -> Result<(), Failure> {
-        let message = self.message(files);
-        let answer = self.send(&message, activity).await;
-        match answer.outcome {
-            Ok(()) => {
-                self.there = ledger::Tables::All;
-                Ok(())
+    async fn apply_whole(
+        &mut self,
+        files: &[&File],
+        activity: &Activity,
+        cut: Cut,
+    ) -> Result<(), Failure> {
+        for message in self.messages(files, cut) {
+            let answer = self.send(&message, activity).await;
+            let Err(error) = answer.outcome else {
+                continue;
+            };
+            // Nothing was done yet, and if it was cut in the wrong place, that is not the file's
+            // fault.
+            let unreadable = answer.completed == 0 && code_of(&error).as_deref() == Some("42601");
+            if unreadable && message.is_cut() && cut != Cut::Whole {
+                return Box::pin(self.apply_whole(files, activity, Cut::Whole)).await;
             }
-            Err(error) => Err(self.failed(&message, answer.completed, error).await),
+            let failed = self.failed(&message, answer.completed, error, activity);
+            return Err(failed.await);
         }
+        self.there = ledger::Tables::All;
+        self.observer.relax();
+        Ok(())
     }
 
     /// What an error in a message means; the transaction is rolled back before anybody hears of it.
@@ -128,6 +168,7 @@ impl PgSession {
         message: &Message<'_>,
         completed: usize,
         error: sqlx::Error,
+        activity: &Activity,
     ) -> Failure {
         let code = code_of(&error);
         if code.is_some() {
@@ -148,16 +189,21 @@ impl PgSession {
                 self.checks_clients = false;
                 Failure::Elsewhere
             }
-            (Some(Unit::Own(Own::Lock | Own::Entry | Own::Done | Own::Ledger)), _) => {
-                Failure::Ledger(error)
-            }
             (_, Some("55P03")) => {
                 let (_, place) = message.place(completed, None);
-                Failure::Locked {
-                    place,
-                    error,
-                    blockers: Vec::new(),
+                let blockers = self.observer.give_up(activity).await;
+                match self.stay_first().await {
+                    Ok(false) => Failure::Elsewhere,
+                    // What else is wrong with the connection, the next attempt says.
+                    Ok(true) | Err(_) => Failure::Locked {
+                        place,
+                        error,
+                        blockers,
+                    },
                 }
+            }
+            (Some(Unit::Own(Own::Lock | Own::Entry | Own::Done | Own::Ledger)), _) => {
+                Failure::Ledger(error)
             }
             _ => {
                 let (_, place) = message.place(completed, position_of(&error));
@@ -182,17 +228,18 @@ impl PgSession {
             }
         }
         message.own(Own::Entry, &self.tables.enter(file));
+        // It may write data and change tables: what it does is not known.
+        message.limit(&self.timeouts(), Pace::Ordinary);
         let answer = self.send(&message, activity).await;
         if let Err(error) = answer.outcome {
-            return Err(self.failed(&message, answer.completed, error).await);
+            return Err(self
+                .failed(&message, answer.completed, error, activity)
+                .await);
         }
-        let ran = match file.code().and_then(|code| code.of::<sqlx::Postgres>()) {
-            Some(code) => code(&mut self.connection).await,
-            None => Err("it is written for another database".into()),
-        };
-        if let Err(error) = ran {
+        let ran = self.run_code(file, activity).await;
+        if let Err(failure) = ran {
             let _ = self.execute("ROLLBACK").await;
-            return Err(Failure::Code(error));
+            return Err(failure);
         }
         let mut message = Message::new();
         self.finish(&mut message, file);
@@ -203,7 +250,30 @@ impl PgSession {
                 self.there = ledger::Tables::All;
                 Ok(())
             }
-            Err(error) => Err(self.failed(&message, answer.completed, error).await),
+            Err(error) => Err(self
+                .failed(&message, answer.completed, error, activity)
+                .await),
+        }
+    }
+}
+
+impl PgSession {
+    /// The part of a migration in Rust that is the program's.
+    async fn run_code(&mut self, file: &File, activity: &Activity) -> Result<(), Failure> {
+        if self.badge.is_stopping() {
+            return Err(Failure::File(None, stopping()));
+        }
+        let code = file.code().and_then(|code| code.of::<sqlx::Postgres>());
+        let Some(code) = code else {
+            return Err(Failure::Code("it is written for another database".into()));
+        };
+        // Whoever has to stop it finds the process, whatever it is just doing.
+        let _work = self.badge.work();
+        let nothing = AtomicUsize::new(0);
+        tokio::select! {
+            biased;
+            ran = code(&mut self.connection) => ran.map_err(Failure::Code),
+            lost = self.observer.watch(&nothing, activity) => Err(Failure::File(None, lost)),
         }
     }
 }

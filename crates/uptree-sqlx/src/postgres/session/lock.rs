@@ -67,7 +67,7 @@ impl PgSession {
         }
         self.locked = Locked::Free;
         let ledger = self.ledger(&rows)?;
-        self.batches = ledger.rows.is_empty();
+        self.batches = ledger.rows.is_empty() && self.is_empty;
         Ok(Lock::Taken(ledger))
     }
 
@@ -79,6 +79,20 @@ impl PgSession {
                 .await;
         }
         self.locked = Locked::No;
+    }
+
+    /// Keeps the others off between two attempts at a file, so that they do not make their own: each
+    /// would hold up those who want to read as often as this one does. Through a pooler there is no
+    /// way to.
+    ///
+    /// Returns whether it is still this one's turn.
+    pub(super) async fn stay_first(&mut self) -> Result<bool, sqlx::Error> {
+        if self.locked != Locked::Free || self.is_pooled().await? {
+            return Ok(true);
+        }
+        let taken = self.take(&sql::lock_session(self.key)).await?;
+        self.locked = if taken { Locked::Session } else { Locked::No };
+        Ok(taken)
     }
 
     /// Whether the next statement of a file may be run; not before its first one, if another

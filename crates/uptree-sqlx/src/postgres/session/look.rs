@@ -226,7 +226,7 @@ impl PgSession {
                         let (table, part) = (&table.written, &part.written);
                         let sql = format!("ALTER TABLE {table} DETACH PARTITION {part} FINALIZE");
                         self.execute("SET lock_timeout = 0").await?;
-                        self.execute(sql).await?;
+                        self.work_on(&sql).await?;
                         true
                     }
                     "attached" => false,
@@ -312,7 +312,7 @@ impl PgSession {
         let name = &index.name;
         tracing::info!(index = %name, "dropping an index that was not built to its end");
         self.execute("SET lock_timeout = 0").await?;
-        self.execute(format!("DROP INDEX CONCURRENTLY IF EXISTS {name}"))
+        self.work_on(&format!("DROP INDEX CONCURRENTLY IF EXISTS {name}"))
             .await
     }
 

@@ -3,7 +3,7 @@
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, Row as _, postgres::PgRow, raw_sql};
 
-use super::{super::sql::lock_key, PgSession, code_of};
+use super::{super::sql::lock_key, PgSession, code_of, soon};
 use crate::ledger::{self, Instance, Ledger, Mark, Row};
 
 impl PgSession {
@@ -14,7 +14,11 @@ impl PgSession {
         lock: Option<&str>,
         instance: Option<&Instance>,
     ) -> Result<Vec<PgRow>, sqlx::Error> {
-        let mut assumed = ledger::Tables::All;
+        // As it was when it was last asked, if it was.
+        let mut assumed = match self.pid {
+            0 => ledger::Tables::All,
+            _ => self.there,
+        };
         loop {
             let mut sql = vec![self.tables.orientation()];
             sql.extend(lock.map(str::to_owned));
@@ -32,8 +36,13 @@ impl PgSession {
                 self.orient(row)?;
             }
             match failed {
-                None => return Ok(rows.split_off(1)),
+                None if self.there == assumed => return Ok(rows.split_off(1)),
+                // There is nothing to read.
+                Some(error) if is_undefined_table(&error) && self.there == ledger::Tables::None => {
+                    return Ok(rows.split_off(1));
+                }
                 // The first row has told which of them there are.
+                None => assumed = self.there,
                 Some(error) if is_undefined_table(&error) && self.there != assumed => {
                     assumed = self.there;
                 }
@@ -49,15 +58,17 @@ impl PgSession {
         rows: &mut Vec<PgRow>,
     ) -> Result<(), sqlx::Error> {
         let mut results = raw_sql(AssertSqlSafe(sql)).fetch(&mut self.connection);
-        while let Some(row) = results.try_next().await? {
-            rows.push(row);
-        }
-        Ok(())
+        let all = async {
+            while let Some(row) = results.try_next().await? {
+                rows.push(row);
+            }
+            Ok(())
+        };
+        soon(all).await
     }
 
     fn orient(&mut self, row: &PgRow) -> Result<(), sqlx::Error> {
         let pid = row.try_get(0)?;
-        self.engaged.set(pid);
         self.moved |= self.pid != 0 && self.pid != pid;
         self.pid = pid;
         let database: String = row.try_get(1)?;
@@ -70,6 +81,7 @@ impl PgSession {
             (true, false) => ledger::Tables::Sqlx,
             (true, true) => ledger::Tables::All,
         };
+        self.is_empty = row.try_get(5)?;
         Ok(())
     }
 

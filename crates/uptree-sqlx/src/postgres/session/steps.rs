@@ -32,6 +32,8 @@ impl PgSession {
             matches!(statement.kind, Kind::Settings { lock_timeout: true })
         };
         self.limits_itself_at = statements.iter().find(limit).map(|statement| statement.at);
+        let badge = self.badge.put_on(false);
+        self.execute(badge).await.map_err(Failure::Ledger)?;
         let kept = self.execute(sql::keep(false, self.checks_clients)).await;
         if let Err(error) = kept {
             if code_of(&error).as_deref() != Some("22023") || !self.checks_clients {
@@ -146,7 +148,10 @@ impl PgSession {
             self.marked(mark);
             return Ok(());
         };
-        match self.failed(&message, answer.completed, error).await {
+        match self
+            .failed(&message, answer.completed, error, activity)
+            .await
+        {
             Failure::File(place, error) if is_not_for_transactions(&error) => {
                 self.alone = Some(statement.at);
                 Err(Failure::Alone(place, error))
@@ -172,7 +177,9 @@ impl PgSession {
         let answer = self.send(&message, activity).await;
         match answer.outcome {
             Ok(()) => Ok(()),
-            Err(error) => Err(self.failed(&message, answer.completed, error).await),
+            Err(error) => Err(self
+                .failed(&message, answer.completed, error, activity)
+                .await),
         }
     }
 
