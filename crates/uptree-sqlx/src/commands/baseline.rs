@@ -8,10 +8,11 @@ use uptree_app::{BoxError, Exit, Result, help};
 use super::{
     Chosen,
     ask::ask,
-    desk::{Desk, Words},
+    desk::Desk,
     elsewhere,
     output::{answer, count, object},
     unwritable,
+    words::Words,
 };
 use crate::{
     ConnectError,
