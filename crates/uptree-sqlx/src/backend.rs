@@ -6,7 +6,8 @@
     reason = "which others there are depends on the features"
 )]
 
-use sqlx::{Any, Connection, Database, any::AnyConnectOptions};
+use futures_util::future::BoxFuture;
+use sqlx::{Any, AssertSqlSafe, Connection, Database, Row, any::AnyConnectOptions, raw_sql};
 
 use crate::{DatabaseUrl, WrongDatabase, target::Target};
 
@@ -30,14 +31,48 @@ impl<Db: Backend + sealed::Native> Native for Db {}
 pub(crate) type OptionsOf<Db> = <<Db as Database>::Connection as Connection>::Options;
 
 mod sealed {
-    use super::{Database, DatabaseUrl, OptionsOf, WrongDatabase};
+    use super::{BoxFuture, Database, DatabaseUrl, OptionsOf, WrongDatabase};
 
     pub trait Native {}
 
     pub trait Sealed: Database {
         /// How this kind of pool connects to what the URL names.
         fn options(url: &DatabaseUrl) -> Result<OptionsOf<Self>, WrongDatabase>;
+
+        /// Answers a query of one text, unprepared; `None` if it has no row.
+        fn text(
+            connection: &mut Self::Connection,
+            sql: String,
+        ) -> BoxFuture<'_, Result<Option<String>, sqlx::Error>>;
+
+        /// Has a connection forget the statements that it has prepared. Returns whether it can.
+        fn forget(connection: &mut Self::Connection) -> BoxFuture<'_, Result<bool, sqlx::Error>>;
     }
+}
+
+// What is the same for each database, and cannot be written for all at once.
+
+macro_rules! text {
+    () => {
+        fn text(
+            connection: &mut Self::Connection,
+            sql: String,
+        ) -> BoxFuture<'_, Result<Option<String>, sqlx::Error>> {
+            Box::pin(async move {
+                let sql = raw_sql(AssertSqlSafe(sql));
+                let row = sql.fetch_optional(connection).await?;
+                row.map(|row| row.try_get(0)).transpose()
+            })
+        }
+    };
+}
+
+macro_rules! forget {
+    () => {
+        fn forget(connection: &mut Self::Connection) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
+            Box::pin(async { connection.clear_cached_statements().await.map(|()| true) })
+        }
+    };
 }
 
 #[cfg(feature = "postgres")]
@@ -66,6 +101,13 @@ impl sealed::Sealed for Any {
         }
         Ok(url.any.clone())
     }
+
+    text!();
+
+    fn forget(_: &mut Self::Connection) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
+        // sqlx says that it has, and does not.
+        Box::pin(async { Ok(false) })
+    }
 }
 
 #[cfg(feature = "postgres")]
@@ -76,6 +118,9 @@ impl sealed::Sealed for sqlx::Postgres {
             other => Err(wrong_database("Postgres", other)),
         }
     }
+
+    text!();
+    forget!();
 }
 
 #[cfg(feature = "sqlite")]
@@ -86,6 +131,9 @@ impl sealed::Sealed for sqlx::Sqlite {
             other => Err(wrong_database("SQLite", other)),
         }
     }
+
+    text!();
+    forget!();
 }
 
 #[cfg(feature = "mysql")]
@@ -96,6 +144,9 @@ impl sealed::Sealed for sqlx::MySql {
             other => Err(wrong_database("MySQL", other)),
         }
     }
+
+    text!();
+    forget!();
 }
 
 #[allow(dead_code, reason = "there may be one database alone")]

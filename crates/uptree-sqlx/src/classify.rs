@@ -83,6 +83,14 @@ pub(crate) fn is_crowded(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether the role may not do what was asked.
+pub(crate) fn is_denied(error: &sqlx::Error) -> bool {
+    match error.as_database_error().and_then(Code::of) {
+        Some(Code::SqlState(state)) => state == "42501",
+        _ => false,
+    }
+}
+
 /// Whether the database was opened to be read only, or is a copy that is.
 pub(crate) fn is_read_only(error: &sqlx::Error) -> bool {
     match error.as_database_error().and_then(Code::of) {

@@ -6,7 +6,7 @@ use sqlx::error::DatabaseError;
 use uptree_app::{BoxError, help};
 
 use crate::{
-    classify::{is_crowded, is_read_only},
+    classify::{is_crowded, is_denied, is_read_only},
     files::{File, FileError},
     place::Place,
     session::Failure,
@@ -363,6 +363,21 @@ impl MigrateError {
         }
     }
 
+    /// The database's errors that are behind it: of a migration in Rust any that is among its
+    /// causes.
+    pub(crate) fn has_sqlx(&self, test: impl Fn(&sqlx::Error) -> bool) -> bool {
+        if let Self::Code { source, .. } = self {
+            let mut cause: Option<&(dyn Error + 'static)> = Some(&**source);
+            while let Some(error) = cause {
+                if error.downcast_ref().is_some_and(&test) {
+                    return true;
+                }
+                cause = error.source();
+            }
+        }
+        self.as_sqlx().is_some_and(test)
+    }
+
     /// The error with what to do about it, where something can be.
     pub(crate) fn with_help(self) -> BoxError {
         let remedy = match &self {
@@ -404,6 +419,10 @@ impl MigrateError {
                 Some("set MIGRATE_URL to the server itself, past the pooler".to_owned())
             }
             Self::Code { .. } => None,
+            Self::Ledger { ledger, source } if is_denied(source.as_sqlx()) => Some(format!(
+                "let this role SELECT from {ledger} and the tables beside it: `migrate grants` \
+                 prints what it needs"
+            )),
             Self::Ledger { .. } | Self::Lock { .. } | Self::Failed { .. } | Self::Entry { .. } => {
                 self.as_sqlx().and_then(remedy_for).map(str::to_owned)
             }

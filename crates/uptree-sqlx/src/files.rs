@@ -4,7 +4,6 @@ pub(crate) mod check;
 mod directives;
 mod error;
 mod folder;
-#[allow(dead_code, reason = "SQLite is to go by it")]
 mod foreign_keys;
 
 use std::{borrow::Cow, collections::HashMap, fmt, path::PathBuf, sync::Arc};
@@ -17,8 +16,6 @@ use sqlx::{
 pub(crate) use self::directives::Directives;
 pub use self::error::FileError;
 pub(crate) use self::error::Warning;
-#[allow(unused_imports, reason = "SQLite is to go by it")]
-pub(crate) use self::foreign_keys::ForeignKeys;
 use crate::{MigrateError, code::Code};
 
 /// One migration.

@@ -8,7 +8,7 @@ use uptree_app::Starting;
 use crate::{
     MigrateError,
     activity::Activity,
-    classify::{is_crowded, is_read_only},
+    classify::{is_crowded, is_denied, is_read_only},
     error::{Chain, failed},
     files::{File, check::check},
     ledger::{Instance, Ledger, Names, Tables},
@@ -110,6 +110,7 @@ async fn run_sessions<M: Migratable>(
         notes: Vec::new(),
         files: Vec::new(),
         rows: 0,
+        registered: false,
         tries: 0,
         crowded: false,
         checked: false,
@@ -124,6 +125,10 @@ async fn run_sessions<M: Migratable>(
         session.close().await;
         if let Err(error) = &outcome {
             run.crowded |= error.as_sqlx().is_some_and(is_crowded);
+            if error.as_sqlx().is_some_and(is_read_only) {
+                // The server is a copy: until it is the primary, nothing is tried.
+                run.tries = 0;
+            }
         }
         let error = match outcome {
             Ok(Next::End { applied }) => {
@@ -134,7 +139,7 @@ async fn run_sessions<M: Migratable>(
                 run.wait.sleep(cx, &run.pulse).await;
                 continue;
             }
-            Err(error) if error.as_sqlx().is_some_and(M::Session::may_pass) => error,
+            Err(error) if error.has_sqlx(M::Session::may_pass) => error,
             Err(error) => return Err(error),
         };
         if cx.is_cancelled() || run.tries >= TRIES {
@@ -173,6 +178,8 @@ struct Run<'a> {
     crowded: bool,
     /// Whether the files that are to be applied have been looked at.
     checked: bool,
+    /// Whether it was tried to enter this program in the table of instances.
+    registered: bool,
 }
 
 impl<'a> Run<'a> {
@@ -181,13 +188,19 @@ impl<'a> Run<'a> {
         session: &mut M::Session,
     ) -> Result<Next, MigrateError> {
         let known = self.job.files.last().map_or(0, File::version);
-        let mut instance = Some(Instance::new(known)).filter(|_| !self.job.only_wait);
+        let instance = Instance::new(known);
         while !self.cx.is_cancelled() {
-            let ledger = session.check(instance.as_ref()).await;
-            let ledger = ledger.map_err(|error| self.unreadable(error))?;
-            if ledger.tables == Tables::All {
-                instance = None;
-            }
+            let instance = Some(&instance).filter(|_| !self.job.only_wait && !self.registered);
+            let ledger = match session.check(instance).await {
+                Err(error) if self.job.only_wait && is_denied(&error) => {
+                    // Whoever creates the tables may be about to grant it.
+                    self.wait.for_a_grant(self.cx, self.unreadable(error));
+                    self.wait.sleep(self.cx, &self.pulse).await;
+                    continue;
+                }
+                ledger => ledger.map_err(|error| self.unreadable(error))?,
+            };
+            self.registered |= ledger.tables == Tables::All;
             let plan = self.plan(&ledger)?;
             let Some(&first) = plan.steps.first() else {
                 self.settle(session, &ledger).await;
@@ -360,12 +373,6 @@ impl<'a> Run<'a> {
         };
         let ran = self.pulse.during(work, done, files, activity).await;
         self.retry.reset();
-        if let Err(error) = &ran
-            && error.as_sqlx().is_some_and(is_read_only)
-        {
-            // The server is a copy: until it is the primary, nothing was tried.
-            self.tries -= 1;
-        }
         ran
     }
 
@@ -395,13 +402,13 @@ fn unlockable(error: sqlx::Error) -> MigrateError {
     MigrateError::Lock { source }
 }
 
-/// Logs what was applied: by one line, if it was many in one transaction.
+/// Logs what was applied: by one line, if it was many at once.
 fn tell(files: &[&File], took: Duration) {
     match files {
         [file] => tracing::info!(file = %file, ?took, "migration applied"),
         [first, .., last] => {
             let migrations = files.len();
-            tracing::info!(%first, %last, migrations, ?took, "migrations applied in one transaction");
+            tracing::info!(%first, %last, migrations, ?took, "migrations applied");
         }
         [] => {}
     }

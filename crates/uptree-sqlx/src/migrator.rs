@@ -91,11 +91,9 @@ impl Migrator {
     /// The folder that `MIGRATIONS_DIR` names, if it is set, replaces `migrations`.
     pub fn new<Db: Backend>(repo: &Repo<Db>, migrations: sqlx::migrate::Migrator) -> Self {
         let settings = repo.migrate_settings().clone();
-        let table = settings
-            .table
-            .clone()
-            .map_or(migrations.table_name, Cow::from);
-        let names = Names::new(&table, settings.schema.as_deref());
+        let ledger = migrations.table_name;
+        let names = settings.names(&ledger);
+        repo.set_ledger(&names);
         let (target, wrong) = match &settings.url {
             Some(url) => (url.target.clone(), repo.target().differs_from(&url.target)),
             None => (repo.target().clone(), None),

@@ -1,7 +1,6 @@
 //! Postgres: where the server is, how to connect to it, and what its refusals mean.
 
 mod badge;
-mod batch;
 mod brake;
 mod message;
 mod observer;
@@ -20,7 +19,7 @@ use sqlx::{
     raw_sql,
 };
 
-pub(crate) use self::sql::lock_key;
+pub(crate) use self::sql::{ledger_mark, ledger_readable, lock_key};
 use self::{brake::PgBrake, observer::Observer, session::PgSession};
 use crate::{
     ConnectError, DatabaseUrl, UrlError, classify::is_unavailable, error::IS_IT_UP, ledger::Names,

@@ -1,14 +1,19 @@
 //! The pool of connections, as a handle and a child.
 
+#[cfg(feature = "postgres")]
+mod freshness;
+
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use sqlx::{Any, Pool, pool::PoolOptions};
 use tokio::time::timeout_at;
 use uptree_app::{BoxError, Child, Context, Result, Slot, Starting, Unavailable};
 
+#[cfg(feature = "postgres")]
+use self::freshness::Freshness;
 use crate::{
     Backend, ConnectError, DatabaseSettings, MigrateSettings, WrongDatabase, backend::OptionsOf,
-    retry::connect, target::Target,
+    ledger::Names, retry::connect, target::Target,
 };
 
 /// How long a request waits for a connection: a handler answers 503 after it.
@@ -42,6 +47,13 @@ const STOP_MARGIN: Duration = Duration::from_millis(100);
 /// [`is_unavailable`](crate::is_unavailable) recognises, after 3 s at most, and succeed again when
 /// it is back. If somebody closes the pool, it fails and is restarted; [`pool`](Self::pool) is the
 /// new pool then.
+///
+/// A connection that lay idle is asked whether it is alive before it is lent. On Postgres the same
+/// message tells whether migrations have been applied since, by whomever: then the connection
+/// forgets its prepared statements, as the server would refuse those that return all columns of a
+/// changed table (`cached plan must not change result type`). What is prepared on a connection that
+/// is kept, or within the moment between the two, is not helped; and a role that may not read the
+/// ledger is not told.
 ///
 /// # Stop
 ///
@@ -81,6 +93,8 @@ struct Shared<Db: Backend> {
     options: Result<(OptionsOf<Db>, PoolOptions<Db>), WrongDatabase>,
     ignored: Vec<String>,
     migrate: MigrateSettings,
+    #[cfg(feature = "postgres")]
+    freshness: Option<Arc<Freshness>>,
     slot: Slot<Pool<Db>>,
 }
 
@@ -102,12 +116,23 @@ impl<Db: Backend> Repo<Db> {
         let pool = PoolOptions::new()
             .max_connections(settings.pool_size.max(1))
             .acquire_timeout(ACQUIRE_TIMEOUT);
+        #[cfg(feature = "postgres")]
+        let (pool, freshness) = match &settings.url.target {
+            Target::Postgres(_) => {
+                let freshness = Freshness::new(settings.migrate.names("_sqlx_migrations"));
+                (freshness.install(pool), Some(freshness))
+            }
+            #[allow(unreachable_patterns, reason = "there may be no other database")]
+            _ => (pool, None),
+        };
         let options = Db::options(&settings.url).map(|options| (options, pool));
         Self::from_shared(Shared {
             target: settings.url.target.clone(),
             options,
             ignored: settings.url.ignored.clone(),
             migrate: settings.migrate.clone(),
+            #[cfg(feature = "postgres")]
+            freshness,
             slot: Slot::new("repo"),
         })
     }
@@ -123,6 +148,8 @@ impl<Db: Backend> Repo<Db> {
             options: Ok((options, pool)),
             ignored: Vec::new(),
             migrate: MigrateSettings::default(),
+            #[cfg(feature = "postgres")]
+            freshness: None,
             slot: Slot::new("repo"),
         })
     }
@@ -150,6 +177,16 @@ impl<Db: Backend> Repo<Db> {
         &self.shared.target
     }
 
+    /// Tells it where the ledger is.
+    pub(crate) fn set_ledger(&self, names: &Names) {
+        #[cfg(feature = "postgres")]
+        if let Some(freshness) = &self.shared.freshness {
+            freshness.set_names(names);
+        }
+        #[cfg(not(feature = "postgres"))]
+        let _ = names;
+    }
+
     pub(crate) fn migrate_settings(&self) -> &MigrateSettings {
         &self.shared.migrate
     }
@@ -157,7 +194,8 @@ impl<Db: Backend> Repo<Db> {
 
 #[cfg(feature = "postgres")]
 impl Repo<sqlx::Postgres> {
-    /// A pool with options that no setting has, such as a certificate.
+    /// A pool with options that no setting has, such as a certificate. Its hooks are left as they
+    /// are: its connections are not told of migrations.
     pub fn with_options(
         options: sqlx::postgres::PgConnectOptions,
         pool: sqlx::postgres::PgPoolOptions,

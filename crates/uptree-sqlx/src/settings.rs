@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{DatabaseUrl, url::UrlParser};
+use crate::{DatabaseUrl, ledger::Names, url::UrlParser};
 
 /// Which database, how many connections, and whose migrations.
 ///
@@ -142,6 +142,14 @@ pub struct MigrateSettings {
         help = "Show what those are executing who hold a lock that a migration needs"
     )]
     pub show_blocking_queries: bool,
+}
+
+impl MigrateSettings {
+    /// The names of the tables; `ledger` is what the program itself has for the first.
+    pub(crate) fn names(&self, ledger: &str) -> Names {
+        let ledger = self.table.as_deref().unwrap_or(ledger);
+        Names::new(ledger, self.schema.as_deref())
+    }
 }
 
 impl Default for MigrateSettings {

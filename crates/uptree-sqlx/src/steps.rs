@@ -63,7 +63,10 @@ pub(crate) async fn run<S: Session>(
         loop {
             let failure = match walk.step(number).await {
                 Ok(true) => break,
-                Ok(false) | Err(StepError::Failure(Failure::Elsewhere)) => return Ok(false),
+                Ok(false) | Err(StepError::Failure(Failure::Elsewhere)) => {
+                    walk.reset().await?;
+                    return Ok(false);
+                }
                 Err(StepError::Failure(failure)) => failure,
                 Err(StepError::Other(error)) => return Err(error),
             };
@@ -82,8 +85,7 @@ pub(crate) async fn run<S: Session>(
         }
         retry.reset();
     }
-    let reset = walk.session.reset().await;
-    reset.map_err(|error| failed(file, Failure::Ledger(error)))?;
+    walk.reset().await?;
     Ok(true)
 }
 
@@ -220,6 +222,11 @@ impl<S: Session> Walk<'_, S> {
             Err(_) => return false,
         };
         self.write(mark).await.is_ok() && done
+    }
+
+    async fn reset(&mut self) -> Result<(), MigrateError> {
+        let reset = self.session.reset().await;
+        reset.map_err(|error| self.unwritable(error))
     }
 
     fn in_doubt(&self, number: usize) -> MigrateError {

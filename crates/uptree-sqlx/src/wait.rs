@@ -80,6 +80,14 @@ impl Wait {
         }
     }
 
+    /// This one may not read the ledger, and only waits: the start timeout counts.
+    pub(crate) fn for_a_grant(&mut self, cx: &Starting, error: MigrateError) {
+        if self.reminder.is_due() {
+            tracing::warn!("{}; trying again", Chain(&error));
+        }
+        cx.attempt_failed(error.with_help());
+    }
+
     /// Somebody else writes, who may never end: the start timeout counts.
     pub(crate) fn for_a_writer(&mut self, cx: &Starting, error: MigrateError) {
         if self.reminder.is_due() {

@@ -73,6 +73,8 @@ pub(super) enum Own {
     Entry,
     /// The last that is written of a file.
     Done,
+    /// Ends a file's transaction.
+    Commit,
     /// Other writing of ours.
     Ledger,
 }
@@ -120,6 +122,16 @@ fn is_setting(statement: &Statement<'_>) -> bool {
     statement.sql.split_whitespace().next().is_some_and(is_set)
 }
 
+/// Whether what was set for it may be gone after a statement.
+fn resets(statement: &Statement<'_>) -> bool {
+    let is_reset = |word: &str| word.eq_ignore_ascii_case("RESET");
+    statement
+        .sql
+        .split_whitespace()
+        .next()
+        .is_some_and(is_reset)
+}
+
 fn is_set_transaction(statement: &Statement<'_>) -> bool {
     let mut words = statement.sql.split_whitespace();
     let mut is = |word| {
@@ -159,6 +171,15 @@ impl<'a> Message<'a> {
         self.cut
     }
 
+    /// Whether a file of it speaks of a transaction that may only read.
+    pub(super) fn says_read_only(&self) -> bool {
+        let says = |piece: &Piece<'_>| {
+            let text = piece.file.sql().to_ascii_lowercase();
+            text.contains("read only") || text.contains("read_only")
+        };
+        self.pieces.iter().any(says)
+    }
+
     /// How many completions it is answered with, if that is known.
     #[cfg(test)]
     fn completions(&self) -> Option<usize> {
@@ -169,6 +190,13 @@ impl<'a> Message<'a> {
     pub(super) fn unit(&self, completed: usize) -> Option<Unit<'a>> {
         let is_known = self.unsure_from.is_none_or(|from| completed < from);
         self.units.get(completed).copied().filter(|_| is_known)
+    }
+
+    /// How many files are committed when so many statements are completed.
+    pub(super) fn commits(&self, completed: usize) -> usize {
+        let done = self.units.iter().take(completed);
+        done.filter(|unit| matches!(unit, Unit::Own(Own::Commit)))
+            .count()
     }
 
     /// The next statement that is not ours.
@@ -229,9 +257,10 @@ impl<'a> Message<'a> {
         let first = limits.clone().next().flatten();
         let sure = is_sure(sql, Dialect::Postgres);
         let told = cut == Cut::ByStatement && (2..=TOLD).contains(&total);
-        let one_pace = limits
-            .clone()
-            .all(|limit| limit.is_none() || limit == first);
+        let one_pace = !statements.iter().any(resets)
+            && limits
+                .clone()
+                .all(|limit| limit.is_none() || limit == first);
         if sent == 0 && (!sure || cut == Cut::Whole || (one_pace && !told)) {
             self.limit(timeouts, first.unwrap_or(Pace::Ordinary));
             if sure {
@@ -257,6 +286,9 @@ impl<'a> Message<'a> {
             }
             self.piece(file, statement.at, statement.sql);
             self.units.push(unit(file, statement, index, total));
+            if resets(statement) {
+                now = None;
+            }
         }
     }
 

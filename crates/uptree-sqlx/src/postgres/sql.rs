@@ -26,6 +26,8 @@ const UNLIMITED: [&str; 3] = [
 #[derive(Clone, Debug)]
 pub(super) struct Tables {
     names: Names,
+    /// Whether the schema that is named is there.
+    pub(super) has_schema: bool,
     pub(super) ledger: String,
     pub(super) steps: String,
     pub(super) instances: String,
@@ -42,6 +44,7 @@ impl Tables {
             steps: qualified(&names.steps),
             instances: qualified(&names.instances),
             names: names.clone(),
+            has_schema: false,
         }
     }
 
@@ -55,18 +58,14 @@ impl Tables {
     }
 
     /// Who this session is, and which of the tables there are: pid, database, the ledger's schema or
-    /// the one that it would be made in, whether it exists, whether both others do, and whether there
-    /// is no other table or view, but those of extensions.
+    /// the one that it would be made in, whether it exists, whether both others do, and whether the
+    /// schema exists.
     pub(super) fn orientation(&self) -> String {
         let [ledger, steps, instances] = [&self.ledger, &self.steps, &self.instances].map(literal);
         let own = match &self.names.schema {
             Some(schema) => literal(schema),
             None => "pg_catalog.current_schema()".to_owned(),
         };
-        let names = &self.names;
-        let plain = [&names.ledger, &names.steps, &names.instances].map(literal);
-        let plain = plain.join(", ");
-        // The numbers before are those of what every database has.
         format!(
             "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_database()::text,
                     pg_catalog.quote_ident(coalesce(
@@ -76,13 +75,7 @@ impl Tables {
                     pg_catalog.to_regclass({ledger}) IS NOT NULL,
                     pg_catalog.to_regclass({steps}) IS NOT NULL
                         AND pg_catalog.to_regclass({instances}) IS NOT NULL,
-                    NOT EXISTS (
-                        SELECT FROM pg_catalog.pg_class AS c
-                        WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-                          AND c.relname NOT IN ({plain}) AND NOT EXISTS (
-                            SELECT FROM pg_catalog.pg_depend AS d
-                            WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                              AND d.objid = c.oid AND d.deptype = 'e'))"
+                    pg_catalog.to_regnamespace({own}::text) IS NOT NULL"
         )
     }
 
@@ -123,7 +116,8 @@ impl Tables {
 
     /// Creates the tables.
     pub(super) fn create(&self, types: &Types) -> Vec<String> {
-        let schema = self.names.schema.as_ref();
+        // Who may not create schemas may not say so either, even if it is there.
+        let schema = self.names.schema.as_ref().filter(|_| !self.has_schema);
         let schema = schema.map(|schema| format!("CREATE SCHEMA IF NOT EXISTS {schema}"));
         let tables = create([&self.ledger, &self.steps, &self.instances], types);
         let tables = tables.map(|sql| sql.trim_end_matches(';').to_owned());
@@ -143,17 +137,21 @@ impl Tables {
         format!(
             "INSERT INTO {table}
                  (version, description, installed_on, success, checksum, execution_time)
-             VALUES ({version}, {description}, pg_catalog.clock_timestamp(), {success}, \
-                     pg_catalog.decode('{checksum}', 'hex'), {execution_time})"
+             SELECT {version}, {description}, pg_catalog.clock_timestamp(), {success}, \
+                    pg_catalog.decode('{checksum}', 'hex'), {execution_time}"
         )
     }
 
-    /// Writes how long a file has taken.
+    /// Writes how long a file has taken; and its whole row, if the file has taken that out, as those
+    /// do that begin anew with one file in place of many.
     pub(super) fn timed(&self, file: &File) -> String {
         let (table, version) = (&self.ledger, file.version());
+        let insert = self.insert(file, true, "0");
         format!(
-            "UPDATE {table} SET execution_time = execution_time + {NANOSECONDS}
-             WHERE version = {version}"
+            "WITH timed AS (
+                 UPDATE {table} SET execution_time = execution_time + {NANOSECONDS}
+                 WHERE version = {version} RETURNING version)
+             {insert} WHERE NOT EXISTS (SELECT FROM timed)"
         )
     }
 
@@ -207,6 +205,27 @@ impl Tables {
     }
 }
 
+/// What tells, in one text, which process of the server it is and, after a space, what the ledger is
+/// like: another than before if a row has come, gone or changed.
+pub(crate) fn ledger_mark(names: &Names) -> String {
+    let ledger = Tables::new(names).ledger;
+    format!(
+        "SELECT pg_catalog.pg_backend_pid() || ' ' || count(*) || ' ' ||
+                coalesce(pg_catalog.sum(l.xmin::text::bigint), 0)
+         FROM {ledger} AS l"
+    )
+}
+
+/// What has no row if there is no ledger, or it may not be read; and is no error then.
+pub(crate) fn ledger_readable(names: &Names) -> String {
+    let ledger = literal(Tables::new(names).ledger);
+    format!(
+        "SELECT 'yes' FROM pg_catalog.pg_class
+         WHERE oid = pg_catalog.to_regclass({ledger})
+           AND pg_catalog.has_table_privilege(oid, 'SELECT')"
+    )
+}
+
 /// The nanoseconds of the server's clock.
 const NANOSECONDS: &str = "(EXTRACT(EPOCH FROM pg_catalog.clock_timestamp()) * 1000000000)::bigint";
 
@@ -243,11 +262,11 @@ pub(super) fn keep_but(for_transaction: bool, check: bool, said: &str) -> String
     format!("SELECT {}", settings.join(",\n"))
 }
 
-/// Between two files of one transaction: what it is in one of its own.
-pub(super) fn between(check: bool) -> String {
+/// What a reset has undone that a pooler would say again before the next transaction.
+pub(super) fn as_connected() -> String {
     let connected =
         CONNECTED.map(|(name, value)| format!("pg_catalog.set_config('{name}', '{value}', true)"));
-    format!("{},\n{}", keep(true, check), connected.join(",\n"))
+    format!("SELECT {}", connected.join(", "))
 }
 
 /// Takes the locks for the transaction; fails, with a division by zero, if another has one of them.
@@ -258,6 +277,13 @@ pub(super) fn lock(key: i64) -> String {
 /// The key of the lock that is between programs of this crate alone, given sqlx's.
 fn own_key(key: i64) -> i64 {
     key ^ i64::from_be_bytes(*b"\0\0uptree")
+}
+
+/// Sees to it that this crate's own lock is held until the end of the transaction, whatever a file
+/// has done to the session's; fails, with a division by zero, if another has it.
+pub(super) fn hold(key: i64) -> String {
+    let own = own_key(key);
+    format!("SELECT 1 / pg_catalog.pg_try_advisory_xact_lock({own})::int")
 }
 
 /// Takes both locks for the transaction, and says whether it has them.

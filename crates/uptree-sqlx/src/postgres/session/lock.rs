@@ -67,7 +67,7 @@ impl PgSession {
         }
         self.locked = Locked::Free;
         let ledger = self.ledger(&rows)?;
-        self.batches = ledger.rows.is_empty() && self.is_empty;
+        self.batches = ledger.rows.is_empty();
         Ok(Lock::Taken(ledger))
     }
 
@@ -138,7 +138,7 @@ impl PgSession {
         if let Some(pooled) = self.pooled {
             return Ok(pooled);
         }
-        let pooled = self.moved || self.compare().await?;
+        let pooled = self.compare().await?;
         self.pooled = Some(pooled);
         Ok(pooled)
     }

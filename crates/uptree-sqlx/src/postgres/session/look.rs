@@ -127,7 +127,7 @@ fn indexes(condition: &str) -> String {
 
 /// The condition for what an interrupted `REINDEX CONCURRENTLY` leaves.
 fn leftovers(patient: &Patient) -> String {
-    let mut condition = "NOT i.indisvalid AND c.relname ~ '_cc(new|old)[0-9]*$'".to_owned();
+    let any = "NOT i.indisvalid AND c.relname ~ '_cc(new|old)[0-9]*$'";
     if let (Task::Reindex(object @ (Object::Table | Object::Index)), Some(name)) =
         (patient.task, &patient.name)
     {
@@ -139,12 +139,12 @@ fn leftovers(patient: &Patient) -> String {
                   WHERE indexrelid = pg_catalog.to_regclass({name}))"
             ),
         };
-        condition += &format!(
-            " AND (i.indrelid = {table} OR i.indrelid = (SELECT reltoastrelid
+        return format!(
+            "{any} AND (i.indrelid = {table} OR i.indrelid = (SELECT reltoastrelid
                    FROM pg_catalog.pg_class WHERE oid = {table}))"
         );
     }
-    condition
+    any.to_owned()
 }
 
 /// The condition for the indexes of the table of an index.
@@ -339,4 +339,73 @@ fn oids(indexes: &[Index]) -> String {
 
 fn is_new(index: &Index, before: &str) -> bool {
     before.split(' ').all(|oid| oid != index.oid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{split::Dialect, statement};
+
+    fn seen(sql: &str) -> String {
+        let statements = statement::parse(sql, Dialect::Postgres);
+        match trace(&statements[0]) {
+            Trace::Index(patient) => format!("index: {}", beside(patient)),
+            Trace::Gone(name) => format!("gone: {}", reference(name)),
+            Trace::Leftovers(patient) => format!("leftovers: {}", leftovers(patient).len() > 100),
+            Trace::Partition { table, part } => {
+                format!("partition: {} of {}", reference(part), reference(table))
+            }
+            Trace::Row { appears, .. } => format!("row: {appears}"),
+            Trace::Change(_) => "change".to_owned(),
+            Trace::Nothing => "nothing".to_owned(),
+            Trace::Unknown => "unknown".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_a_statement_leaves_to_be_seen() {
+        for (sql, expected) in [
+            (
+                "CREATE UNIQUE INDEX CONCURRENTLY i ON App.\"T\" (id)",
+                "index: i.indrelid = pg_catalog.to_regclass(E'\"app\".\"T\"')",
+            ),
+            (
+                "CREATE INDEX CONCURRENTLY ON t (id)",
+                "index: i.indrelid = pg_catalog.to_regclass(E'\"t\"')",
+            ),
+            (
+                "DROP INDEX CONCURRENTLY IF EXISTS \"it's\"",
+                "gone: E'\"it''s\"'",
+            ),
+            ("REINDEX (CONCURRENTLY) TABLE t", "leftovers: true"),
+            ("REINDEX SCHEMA CONCURRENTLY public", "leftovers: false"),
+            (
+                "ALTER TABLE p DETACH PARTITION s.p1 CONCURRENTLY",
+                "partition: E'\"s\".\"p1\"' of E'\"p\"'",
+            ),
+            (
+                "ALTER TABLE p DETACH PARTITION p1 FINALIZE",
+                "partition: E'\"p1\"' of E'\"p\"'",
+            ),
+            ("VACUUM t", "nothing"),
+            ("VACUUM FULL t", "nothing"),
+            ("REINDEX DATABASE x", "nothing"),
+            ("CLUSTER", "nothing"),
+            ("ALTER SYSTEM SET work_mem = '5MB'", "nothing"),
+            ("ALTER DATABASE x SET TABLESPACE fast", "nothing"),
+            ("CREATE DATABASE x", "row: true"),
+            ("DROP DATABASE x", "row: false"),
+            ("CREATE TABLESPACE fast LOCATION '/x'", "row: true"),
+            ("DROP SUBSCRIPTION s", "row: false"),
+            ("ALTER SUBSCRIPTION s ADD PUBLICATION p", "change"),
+            ("ALTER TYPE mood ADD VALUE 'sad'", "change"),
+            // These are with their mark, unless the server does not have it.
+            ("CALL p()", "unknown"),
+            ("DO $$ BEGIN COMMIT; END $$", "unknown"),
+            ("INSERT INTO t VALUES (1)", "unknown"),
+            ("ALTER TABLE t ADD COLUMN c int", "unknown"),
+        ] {
+            assert_eq!(seen(sql), expected, "{sql}");
+        }
+    }
 }

@@ -14,7 +14,7 @@ impl PgSession {
         lock: Option<&str>,
         instance: Option<&Instance>,
     ) -> Result<Vec<PgRow>, sqlx::Error> {
-        // As it was when it was last asked, if it was.
+        // As it was when it was last asked, if it was: to ask in vain is an error in the server's log.
         let mut assumed = match self.pid {
             0 => ledger::Tables::All,
             _ => self.there,
@@ -69,7 +69,9 @@ impl PgSession {
 
     fn orient(&mut self, row: &PgRow) -> Result<(), sqlx::Error> {
         let pid = row.try_get(0)?;
-        self.moved |= self.pid != 0 && self.pid != pid;
+        if self.pid != 0 && self.pid != pid {
+            self.pooled = Some(true);
+        }
         self.pid = pid;
         let database: String = row.try_get(1)?;
         self.key = lock_key(&database);
@@ -81,7 +83,7 @@ impl PgSession {
             (true, false) => ledger::Tables::Sqlx,
             (true, true) => ledger::Tables::All,
         };
-        self.is_empty = row.try_get(5)?;
+        self.tables.has_schema = row.try_get(5)?;
         Ok(())
     }
 

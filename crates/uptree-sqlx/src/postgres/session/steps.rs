@@ -1,8 +1,10 @@
 //! Files outside a transaction: statement by statement.
 
+use std::io;
+
 use super::{
     super::{
-        message::{Message, Own},
+        message::{Message, Own, Unit},
         sql,
     },
     Locked, PgSession, code_of,
@@ -81,12 +83,18 @@ impl PgSession {
         message.own(Own::Frame, "BEGIN");
         self.add_mark(&mut message, file, mark, entry);
         let answer = self.send(&message, &Activity::default()).await;
-        if answer.outcome.is_err() {
-            let _ = self.execute("ROLLBACK").await;
-        } else {
+        let Err(error) = answer.outcome else {
             self.marked(mark);
+            return Ok(());
+        };
+        let _ = self.execute("ROLLBACK").await;
+        match message.unit(answer.completed) {
+            Some(Unit::Own(Own::Lock)) if code_of(&error).is_some() => {
+                let why = "the file has given up the lock, and another process has taken it";
+                Err(io::Error::other(why).into())
+            }
+            _ => Err(error),
         }
-        answer.outcome
     }
 
     /// What writes a mark, ends the transaction, and gives up what is not needed any more.
@@ -94,6 +102,7 @@ impl PgSession {
         for sql in sql::AS_OURSELVES {
             message.own(Own::Frame, sql);
         }
+        message.own(Own::Lock, &sql::hold(self.key));
         if self.there != ledger::Tables::All {
             for sql in self.tables.create(sql::TYPES) {
                 message.own(Own::Ledger, &sql);
@@ -146,6 +155,7 @@ impl PgSession {
         let answer = self.send(&message, activity).await;
         let Err(error) = answer.outcome else {
             self.marked(mark);
+            self.observer.relax();
             return Ok(());
         };
         match self
@@ -176,7 +186,10 @@ impl PgSession {
         message.statement(file, statement);
         let answer = self.send(&message, activity).await;
         match answer.outcome {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.observer.relax();
+                Ok(())
+            }
             Err(error) => Err(self
                 .failed(&message, answer.completed, error, activity)
                 .await),
