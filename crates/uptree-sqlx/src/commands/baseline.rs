@@ -102,6 +102,11 @@ async fn write(chosen: &Chosen, files: &[File], to: i64, tables: Tables) -> Resu
         return Err(elsewhere());
     }
     if tables != Tables::All {
+        if let Some([find, create]) = words.create_schema()
+            && desk.rows(&find).await.map_err(unwritable)?.is_empty()
+        {
+            desk.change(&create).await.map_err(unwritable)?;
+        }
         for sql in words.create() {
             let created = desk.change(&sql).await;
             created.map_err(unwritable)?;

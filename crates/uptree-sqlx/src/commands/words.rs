@@ -76,6 +76,17 @@ impl Words {
         format!("SELECT {version}, {at}, {took} FROM {}", self.ledger)
     }
 
+    /// The query whether the ledger's schema is there, and what creates it. Who may not create
+    /// schemas may not say `IF NOT EXISTS` either.
+    pub(super) fn create_schema(&self) -> Option<[String; 2]> {
+        let schema = self.schema.as_ref()?;
+        let name = self.text(schema);
+        Some([
+            format!("SELECT 'there' FROM pg_catalog.pg_namespace WHERE nspname = lower({name})"),
+            format!("CREATE SCHEMA {schema}"),
+        ])
+    }
+
     /// Creates the ledger and the tables beside it.
     pub(super) fn create(&self) -> Vec<String> {
         let types = match self.dialect {
@@ -89,9 +100,7 @@ impl Words {
             _ => return Vec::new(),
         };
         let names = [&*self.ledger, &self.steps, &self.instances];
-        let schema = self.schema.iter();
-        let schema = schema.map(|schema| format!("CREATE SCHEMA IF NOT EXISTS {schema}"));
-        schema.chain(ledger::create(names, types)).collect()
+        ledger::create(names, types).into()
     }
 
     /// Enters a file as applied, as sqlx's own `skip` does: its time is -1.
