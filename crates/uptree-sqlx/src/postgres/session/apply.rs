@@ -3,6 +3,7 @@
 use std::{sync::atomic::AtomicUsize, time::Duration};
 
 use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
+use uptree_app::BoxError;
 
 use super::{
     super::{
@@ -12,7 +13,9 @@ use super::{
     },
     Locked, PgSession, code_of, stopping,
 };
-use crate::{activity::Activity, files::File, ledger, session::Failure, statement::Pace};
+use crate::{
+    activity::Activity, files::File, ledger, place::Place, session::Failure, statement::Pace,
+};
 
 /// How long a statement waits for a lock at which others queue up behind it.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -196,16 +199,7 @@ impl PgSession {
             }
             (_, Some("55P03")) => {
                 let (_, place) = message.place(completed, None);
-                let blockers = self.observer.give_up(activity).await;
-                match self.stay_first().await {
-                    Ok(false) => Failure::Elsewhere,
-                    // What else is wrong with the connection, the next attempt says.
-                    Ok(true) | Err(_) => Failure::Locked {
-                        place,
-                        error,
-                        blockers,
-                    },
-                }
+                self.locked(place, error, activity).await
             }
             (Some(Unit::Own(Own::Lock | Own::Entry | Own::Done | Own::Ledger)), _) => {
                 Failure::Ledger(error)
@@ -214,6 +208,25 @@ impl PgSession {
                 let (_, place) = message.place(completed, position_of(&error));
                 Failure::File(place, error)
             }
+        }
+    }
+
+    /// Others have a lock that is needed.
+    async fn locked(
+        &mut self,
+        place: Option<Place>,
+        error: sqlx::Error,
+        activity: &Activity,
+    ) -> Failure {
+        let blockers = self.observer.give_up(activity).await;
+        match self.stay_first().await {
+            Ok(false) => Failure::Elsewhere,
+            // What else is wrong with the connection, the next attempt says.
+            Ok(true) | Err(_) => Failure::Locked {
+                place,
+                error,
+                blockers,
+            },
         }
     }
 
@@ -233,8 +246,8 @@ impl PgSession {
             }
         }
         message.own(Own::Entry, &self.tables.enter(file));
-        // It may write data and change tables: what it does is not known.
-        message.limit(&self.timeouts(), Pace::Ordinary);
+        // It may write data or change tables, and others queue up behind the latter.
+        message.limit(&self.timeouts(), Pace::Hurried);
         let answer = self.send(&message, activity).await;
         if let Err(error) = answer.outcome {
             return Err(self
@@ -244,7 +257,10 @@ impl PgSession {
         let ran = self.run_code(file, activity).await;
         if let Err(failure) = ran {
             let _ = self.execute("ROLLBACK").await;
-            return Err(failure);
+            return Err(match failure {
+                Failure::Locked { place, error, .. } => self.locked(place, error, activity).await,
+                failure => failure,
+            });
         }
         let mut message = Message::new();
         self.finish(&mut message, file);
@@ -253,6 +269,7 @@ impl PgSession {
         match answer.outcome {
             Ok(()) => {
                 self.there = ledger::Tables::All;
+                self.observer.relax();
                 Ok(())
             }
             Err(error) => Err(self
@@ -277,9 +294,22 @@ impl PgSession {
         let nothing = AtomicUsize::new(0);
         tokio::select! {
             biased;
-            ran = code(&mut self.connection) => ran.map_err(Failure::Code),
-            lost = self.observer.watch(&nothing, activity) => Err(Failure::File(None, lost)),
+            ran = code(&mut self.connection) => ran.map_err(locked_or_wrong),
+            lost = self.observer.watch(0, &nothing, activity) => Err(Failure::File(None, lost)),
         }
+    }
+}
+
+/// What an error of a migration in Rust means.
+fn locked_or_wrong(error: BoxError) -> Failure {
+    match error.downcast::<sqlx::Error>() {
+        Ok(error) if code_of(&error).as_deref() == Some("55P03") => Failure::Locked {
+            place: None,
+            error: *error,
+            blockers: Vec::new(),
+        },
+        Ok(error) => Failure::Code(error),
+        Err(error) => Failure::Code(error),
     }
 }
 
