@@ -173,6 +173,7 @@ pub(crate) enum Entry {
 }
 
 /// What became of a statement that was begun.
+#[cfg_attr(not(any(feature = "postgres", feature = "mysql")), allow(dead_code))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Done,

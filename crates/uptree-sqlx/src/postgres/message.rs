@@ -73,6 +73,8 @@ pub(super) enum Own {
     Entry,
     /// The last that is written of a file.
     Done,
+    /// Ends a file's transaction.
+    Commit,
     /// Other writing of ours.
     Ledger,
 }
@@ -118,6 +120,16 @@ fn limits<'s>(statements: &'s [Statement<'_>]) -> impl Iterator<Item = Option<Pa
 fn is_setting(statement: &Statement<'_>) -> bool {
     let is_set = |word: &str| word.eq_ignore_ascii_case("SET");
     statement.sql.split_whitespace().next().is_some_and(is_set)
+}
+
+/// Whether what was set for it may be gone after a statement.
+fn resets(statement: &Statement<'_>) -> bool {
+    let is_reset = |word: &str| word.eq_ignore_ascii_case("RESET");
+    statement
+        .sql
+        .split_whitespace()
+        .next()
+        .is_some_and(is_reset)
 }
 
 fn is_set_transaction(statement: &Statement<'_>) -> bool {
@@ -180,6 +192,13 @@ impl<'a> Message<'a> {
         self.units.get(completed).copied().filter(|_| is_known)
     }
 
+    /// How many files are committed when so many statements are completed.
+    pub(super) fn commits(&self, completed: usize) -> usize {
+        let done = self.units.iter().take(completed);
+        done.filter(|unit| matches!(unit, Unit::Own(Own::Commit)))
+            .count()
+    }
+
     /// The next statement that is not ours.
     pub(super) fn next_of_a_file(&self, completed: usize) -> Option<Unit<'a>> {
         let rest = self.units.get(completed..)?;
@@ -234,9 +253,10 @@ impl<'a> Message<'a> {
         let first = limits.clone().next().flatten();
         let sure = is_sure(sql, Dialect::Postgres);
         let told = cut == Cut::ByStatement && (2..=TOLD).contains(&total);
-        let one_pace = limits
-            .clone()
-            .all(|limit| limit.is_none() || limit == first);
+        let one_pace = !statements.iter().any(resets)
+            && limits
+                .clone()
+                .all(|limit| limit.is_none() || limit == first);
         if sent == 0 && (!sure || cut == Cut::Whole || (one_pace && !told)) {
             self.limit(timeouts, first.unwrap_or(Pace::Ordinary));
             if sure {
@@ -262,6 +282,9 @@ impl<'a> Message<'a> {
             }
             self.piece(file, statement.at, statement.sql);
             self.units.push(unit(file, statement, index, total));
+            if resets(statement) {
+                now = None;
+            }
         }
     }
 

@@ -32,6 +32,13 @@ struct Fake {
     dies: Option<(u32, bool)>,
     verdict: Option<Verdict>,
     refuses: Option<&'static str>,
+    /// What cannot be in a transaction, though nobody can see that, and whether it was tried.
+    alone: Option<(&'static str, bool)>,
+    /// Whether another program has to go first.
+    yields: bool,
+    /// What was told of, when the file was begun or gone on with.
+    resumed: Option<usize>,
+    resets: u32,
 }
 
 impl Fake {
@@ -42,6 +49,10 @@ impl Fake {
             dies,
             verdict: None,
             refuses: None,
+            alone: None,
+            yields: false,
+            resumed: None,
+            resets: 0,
         }
     }
 
@@ -93,8 +104,27 @@ impl Session for Fake {
         Err(Failure::Elsewhere)
     }
 
+    async fn may_begin(&mut self, entry: Entry) -> Result<bool, sqlx::Error> {
+        assert_eq!(
+            entry == Entry::New,
+            self.database.lock().unwrap().row.is_none()
+        );
+        Ok(!self.yields)
+    }
+
+    async fn resume(
+        &mut self,
+        _: &File,
+        statements: &[Statement<'_>],
+        done: usize,
+    ) -> Result<(), Failure> {
+        assert!(done <= statements.len());
+        self.resumed = Some(done);
+        Ok(())
+    }
+
     fn is_atomic(&self, statement: &Statement<'_>) -> bool {
-        !statement.needs_no_transaction()
+        !statement.needs_no_transaction() && self.alone != Some((statement.sql, true))
     }
 
     async fn picture(&mut self, statement: &Statement<'_>) -> Result<String, sqlx::Error> {
@@ -141,6 +171,13 @@ impl Session for Fake {
                 blockers: vec!["process 7".to_owned()],
             });
         }
+        if let Some((alone, tried @ false)) = &mut self.alone
+            && *alone == sql
+        {
+            *tried = true;
+            return Err(Failure::Alone(None, sqlx::Error::RowNotFound));
+        }
+        assert!(self.resumed.is_some());
         let lost = |error| Failure::File(None, error);
         if self.is_atomic(statement) {
             return self
@@ -156,6 +193,7 @@ impl Session for Fake {
     }
 
     async fn reset(&mut self) -> Result<(), sqlx::Error> {
+        self.resets += 1;
         Ok(())
     }
 
@@ -305,6 +343,53 @@ async fn a_statement_that_never_gets_its_lock_fails_with_those_who_hold_it() {
     // Nothing was begun that is not marked.
     let row = database.lock().unwrap().row.clone().unwrap();
     assert_eq!((row.done, row.begun), (2, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_is_refused_is_as_if_it_had_never_been_begun() {
+    const TEXT: &str = "-- no-transaction
+CREATE INDEX CONCURRENTLY i ON a (id);
+INSERT INTO a VALUES (1)";
+    let database = Arc::new(Mutex::new(Database::default()));
+    let mut session = Fake::new(&database, None);
+    session.refuses = Some("CREATE INDEX CONCURRENTLY i ON a (id)");
+    run_once(session, TEXT).await.unwrap_err();
+    // Not even a row is left; each attempt has made one of its own.
+    assert_eq!(*database.lock().unwrap(), Database::default());
+    // Also if nobody can see what it has done.
+    let mut session = Fake::new(&database, None);
+    session.refuses = Some("CREATE INDEX CONCURRENTLY i ON a (id)");
+    session.verdict = Some(Verdict::Unknown);
+    let error = run_once(session, TEXT).await.unwrap_err();
+    assert!(error.contains("did not get its locks"), "{error}");
+    assert_eq!(database.lock().unwrap().row, None);
+    // It may turn out to have been done.
+    let mut session = Fake::new(&database, None);
+    session.refuses = Some("CREATE INDEX CONCURRENTLY i ON a (id)");
+    session.verdict = Some(Verdict::Done);
+    assert_eq!(run_once(session, TEXT).await, Ok(true));
+    assert_eq!(database.lock().unwrap().row, Some(finished(TEXT)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_statement_that_cannot_be_in_a_transaction_is_begun_and_run_by_itself() {
+    let text = "-- no-transaction\nCALL p();\nINSERT INTO a VALUES (1)";
+    let database = Arc::new(Mutex::new(Database::default()));
+    let mut session = Fake::new(&database, None);
+    session.alone = Some(("CALL p()", false));
+    assert_eq!(run_once(session, text).await, Ok(true));
+    let database = database.lock().unwrap();
+    assert_eq!(database.effects, ["CALL p()", "INSERT INTO a VALUES (1)"]);
+    assert_eq!(database.row, Some(finished(text)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_program_goes_first() {
+    let database = Arc::new(Mutex::new(Database::default()));
+    let mut session = Fake::new(&database, None);
+    session.yields = true;
+    assert_eq!(run_once(session, FILE).await, Ok(false));
+    assert_eq!(*database.lock().unwrap(), Database::default());
 }
 
 #[tokio::test(start_paused = true)]

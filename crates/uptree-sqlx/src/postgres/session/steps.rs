@@ -1,8 +1,10 @@
 //! Files outside a transaction: statement by statement.
 
+use std::io;
+
 use super::{
     super::{
-        message::{Message, Own},
+        message::{Message, Own, Unit},
         sql,
     },
     Locked, PgSession, code_of,
@@ -81,12 +83,18 @@ impl PgSession {
         message.own(Own::Frame, "BEGIN");
         self.add_mark(&mut message, file, mark, entry);
         let answer = self.send(&message, &Activity::default()).await;
-        if answer.outcome.is_err() {
-            let _ = self.execute("ROLLBACK").await;
-        } else {
+        let Err(error) = answer.outcome else {
             self.marked(mark);
+            return Ok(());
+        };
+        let _ = self.execute("ROLLBACK").await;
+        match message.unit(answer.completed) {
+            Some(Unit::Own(Own::Lock)) if code_of(&error).is_some() => {
+                let why = "the file has given up the lock, and another process has taken it";
+                Err(io::Error::other(why).into())
+            }
+            _ => Err(error),
         }
-        answer.outcome
     }
 
     /// What writes a mark, ends the transaction, and gives up what is not needed any more.
