@@ -11,6 +11,7 @@
 //! | [`http`] | a blocking HTTP/1.1 client: single requests, kept connections, raw bytes |
 //! | [`load`] | clients that go on, and note what came of each request |
 //! | [`Proxy`] | between a process and its database: counts round trips, delays, cuts at numbered points |
+//! | [`Network`] | a network of the test's own, whose cable can be pulled |
 //! | [`free_addr`] | an address that nothing listens on, and no other test is given |
 //! | [`eventually`] | tries again until a value is there, or the time is up |
 //!
@@ -60,6 +61,7 @@ pub mod http;
 pub mod load;
 mod mariadb;
 mod migrations;
+mod network;
 mod pgbouncer;
 mod port;
 mod postgres;
@@ -72,6 +74,7 @@ pub use eventually::eventually;
 pub use example::{Example, failure};
 pub use mariadb::MariaDb;
 pub use migrations::{migrations, slow};
+pub use network::Network;
 pub use pgbouncer::{PgBouncer, PoolMode};
 pub use port::free_addr;
 pub use postgres::Postgres;

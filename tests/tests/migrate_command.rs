@@ -26,10 +26,13 @@ on_all!(
     migrations_are_undone,
     what_was_not_asked_is_not_done,
     what_can_be_known_of_a_plan_is_known_without_a_database,
+    going_up_is_applying_whatever_the_service_does,
+    what_a_newer_release_has_left_is_said,
 );
 
 on_both!(
     a_dry_run_leaves_nothing,
+    what_is_tried_ends_with_the_command,
     a_dry_run_says_what_cannot_be_tried,
     a_file_that_leads_back_is_whole_or_not_at_all,
 );
@@ -124,16 +127,13 @@ fn json(database: &Database, folder: &TempDir, arguments: &[&str], code: i32) ->
 /// The states of all migrations, such as `applied applied pending`.
 #[track_caller]
 fn states(database: &Database, folder: &TempDir) -> String {
-    let code = if run(database, folder, &["status"]).ended == Ended::Code(0) {
-        0
-    } else {
-        1
-    };
+    let is_settled = run(database, folder, &["status"]).ended == Ended::Code(0);
+    let code = i32::from(!is_settled);
     let status = json(database, folder, &["status"], code);
-    assert_eq!(status["up_to_date"], code == 0);
+    assert_eq!(status["up_to_date"], is_settled);
     let all = status["migrations"].as_array().expect("a list");
-    let states: Vec<_> = all.iter().filter_map(|it| it["state"].as_str()).collect();
-    states.join(" ")
+    let words: Vec<_> = all.iter().filter_map(|it| it["state"].as_str()).collect();
+    words.join(" ")
 }
 
 // ------------------------------------------------------------------ plan, status, up
@@ -198,6 +198,8 @@ fn no_later_migration_is_applied_than_asked_for(database: &Database) {
     assert_eq!(up["applied"], 2);
     assert_eq!(database.ledger(), "1 2");
     assert_eq!(states(database, &folder), "applied applied pending");
+    let again = ends(database, &folder, &["up", "--to", "2"], 0).stdout;
+    assert!(again.ends_with("nothing to do, 2 applied"), "{again}");
     let refused = ends(database, &folder, &["up", "--to", "9"], 1);
     assert_eq!(
         refused.stderr,
@@ -330,6 +332,38 @@ fn a_failure_is_told_on_stderr_alone(database: &Database) {
     assert!(!format!("{}{}", status.stdout, status.stderr).contains("hush"));
 }
 
+/// What a person may want to know.
+fn notes(status: &Value) -> String {
+    let notes = status["notes"].as_array().expect("a list").iter();
+    notes
+        .filter_map(Value::as_str)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn what_a_newer_release_has_left_is_said(database: &Database) {
+    let folder = own_and(&[("0004_words.sql", "CREATE TABLE words (id INT)")]);
+    ends(database, &folder, &["up"], 0);
+    fs::remove_file(folder.path().join("0004_words.sql")).expect("it is there");
+    assert_eq!(states(database, &folder), "applied applied applied newer");
+    assert_eq!(notes(&json(database, &folder, &["status"], 0)), "");
+    fs::remove_file(folder.path().join("0002_readings_newest_first.sql")).expect("it is there");
+    assert_eq!(states(database, &folder), "applied gone applied newer");
+    let requires = "DELETE FROM _uptree_migrations WHERE version = 4;
+                    INSERT INTO _uptree_migrations (version, requires) VALUES (4, 4)";
+    database.query(requires);
+    let status = json(database, &folder, &["status"], 1);
+    let told = "migration 4 (words) requires a program that knows migration 4; this one knows 3";
+    assert!(notes(&status).contains(told), "{status}");
+    ends(database, &folder, &["up"], 1);
+    // As it is where sqlx alone has migrated.
+    database.query("DROP TABLE _uptree_migrations; DROP TABLE _uptree_instances");
+    let status = json(database, &folder, &["status"], 0);
+    assert!(notes(&status).contains("set `ignore_missing`"), "{status}");
+    ends(database, &folder, &["up"], 0);
+    assert_eq!(notes(&json(database, &folder, &["status"], 0)), "");
+}
+
 // ------------------------------------------------------------------ signals
 
 /// Starts `up` with a migration that takes long, and returns when that one is under way.
@@ -390,6 +424,31 @@ fn any_number_may_go_up_at_once(database: &Database) {
         applied += up["migrations"].as_array().map_or(0, Vec::len);
     }
     assert_eq!(applied, 3, "each by one of them");
+}
+
+fn what_is_tried_ends_with_the_command(database: &Database) {
+    let folder = own();
+    ends(database, &folder, &["up"], 0);
+    let file = folder.path().join("0004_slow.sql");
+    fs::write(&file, slow(database, 60)).expect("the folder is ours");
+    let mut process = start(database, folder.path(), &["dry-run"]);
+    eventually(SOON, || {
+        let is_locked = match database {
+            Database::Sqlite(sqlite) => sqlite.folder().join("shop.db-migrate").exists(),
+            _ => json(database, &folder, &["status"], 1)["locked_by"].is_string(),
+        };
+        is_locked.then_some(())
+    });
+    let refused = ends(database, &folder, &["baseline", "--to", "4", "--yes"], 1);
+    let told = "another process is migrating this database";
+    assert!(refused.stderr.contains(told), "{}", refused.stderr);
+    process.signal(Signal::TERM);
+    let done = finish(&mut process);
+    assert_eq!(done.ended, Ended::Code(143), "{}", done.stderr);
+    // What it did does not go on, and its lock is free.
+    fs::write(&file, "CREATE TABLE words (id INT)").expect("the folder is ours");
+    ends(database, &folder, &["up"], 0);
+    assert!(!database.has_table("slept"));
 }
 
 // ------------------------------------------------------------------ dry-run
@@ -589,6 +648,9 @@ fn a_statement_in_doubt_is_resolved(database: &Database) {
         refused.stderr
     );
 
+    let is_told = notes(&status).contains("which sqlx itself refuses");
+    assert_eq!(is_told, database.kind() == "postgres", "{status}");
+
     // As a process leaves it that dies at the second statement.
     let begun =
         "UPDATE _uptree_migrations SET step_begun = TRUE, step_before = '?' WHERE version = 4";
@@ -718,6 +780,171 @@ fn a_database_that_is_not_there_is_told_with_what_can_be_done_without() {
     );
 }
 
+fn going_up_is_applying_whatever_the_service_does(database: &Database) {
+    let folder = own();
+    for role in ["wait", "off"] {
+        ends(
+            database,
+            &folder,
+            &["up", "--to", "2", "--migrate", role],
+            0,
+        );
+    }
+    assert_eq!(database.ledger(), "1 2");
+}
+
+/// What is run, its literals aside, may be seen by whoever reads a plan.
+#[test]
+fn a_plan_has_no_values_in_it() {
+    let database = Database::sqlite();
+    let folder = own_and(&[(
+        "0004_user.sql",
+        "INSERT INTO readings VALUES (1, 'hunter2')",
+    )]);
+    for arguments in [&["plan"][..], &["plan", "--json"], &["plan", "--offline"]] {
+        let plan = ends(&database, &folder, arguments, 0).stdout;
+        assert!(
+            plan.contains("INSERT INTO readings VALUES (1, '…')"),
+            "{plan}"
+        );
+    }
+    let folder = own_and(&[("0004_own.sql", "BEGIN; CREATE TABLE a (id INT); COMMIT")]);
+    let refused = ends(&database, &folder, &["plan"], 1);
+    assert!(
+        refused.stdout.contains("  refused: 0004_own.sql at line 1"),
+        "{}",
+        refused.stdout
+    );
+    assert!(
+        refused.stderr.contains("0004_own.sql at line 1"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[test]
+fn a_signal_ends_what_waits_for_a_database() {
+    let folder = own();
+    let mut command = command("migrating");
+    let url = "postgres://clerk@127.0.0.1:1/shop";
+    command.args([
+        "migrate",
+        "up",
+        "--rust-log",
+        "debug",
+        "--database-url",
+        url,
+    ]);
+    let mut process = Service::start(command.env("MIGRATIONS_DIR", folder.path()));
+    eventually(SOON, || {
+        process.stderr().contains("attempt failed").then_some(())
+    });
+    process.signal(Signal::INT);
+    let done = finish(&mut process);
+    assert_eq!(done.ended, Ended::Code(130), "{}", done.stderr);
+}
+
+#[test]
+fn who_is_migrating_is_shown() {
+    for database in [Database::postgres(), Database::mariadb()]
+        .into_iter()
+        .flatten()
+    {
+        let (folder, _process) = long(&database);
+        let status = json(&database, &folder, &["status"], 1);
+        let holder = status["locked_by"].as_str().unwrap_or_default();
+        assert!(
+            holder.contains("process") || holder.contains("connection"),
+            "{status}"
+        );
+        for arguments in [
+            &["baseline", "--to", "4", "--yes"][..],
+            &["down", "--yes-i-know"],
+        ] {
+            let refused = ends(&database, &folder, arguments, 1);
+            let known = [
+                "another process is migrating",
+                "is not finished",
+                "no file that leads",
+            ];
+            let told = known.iter().any(|known| refused.stderr.contains(known));
+            assert!(told, "{}", refused.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_table_that_is_rebuilt_on_the_way_back_keeps_what_refers_to_it() {
+    let database = Database::sqlite();
+    let rebuild = "PRAGMA foreign_keys = OFF;
+        CREATE TABLE new (id INTEGER PRIMARY KEY);
+        INSERT INTO new SELECT id FROM parent;
+        DROP TABLE parent;
+        ALTER TABLE new RENAME TO parent;
+        PRAGMA foreign_keys = ON;";
+    let folder = own_and(&[
+        (
+            "0004_parent.sql",
+            "CREATE TABLE parent (id INTEGER PRIMARY KEY, more TEXT);
+             CREATE TABLE child (id INT REFERENCES parent ON DELETE CASCADE);
+             INSERT INTO parent (id) VALUES (1); INSERT INTO child VALUES (1)",
+        ),
+        ("0005_less.up.sql", "SELECT 1"),
+        ("0005_less.down.sql", rebuild),
+    ]);
+    ends(&database, &folder, &["up"], 0);
+    ends(&database, &folder, &["down", "--yes-i-know"], 0);
+    assert_eq!(database.query("SELECT id FROM child"), "1");
+    assert_eq!(database.ledger(), "1 2 3 4");
+
+    let file = folder.path().join("0005_less.down.sql");
+    ends(&database, &folder, &["up"], 0);
+    let loses = rebuild.replace("SELECT id FROM parent", "SELECT 2");
+    fs::write(&file, loses).expect("the folder is ours");
+    let refused = ends(&database, &folder, &["down", "--yes-i-know"], 1);
+    let told = "0005_less.down.sql leaves rows of child that refer to nothing";
+    assert!(refused.stderr.contains(told), "{}", refused.stderr);
+    assert_eq!(database.ledger(), "1 2 3 4 5");
+    fs::write(&file, "COMMIT; DROP TABLE child").expect("the folder is ours");
+    let refused = ends(&database, &folder, &["down", "--yes-i-know"], 1);
+    assert!(
+        refused.stderr.contains("not its own to begin or end"),
+        "{}",
+        refused.stderr
+    );
+    assert!(database.has_table("child"));
+}
+
+#[test]
+fn a_role_with_these_grants_can_apply() {
+    let Some(mut database) = Database::postgres() else {
+        return;
+    };
+    let folder = own();
+    let grants = json(&database, &folder, &["grants", "--role", "owner"], 0);
+    assert_eq!(grants["for"], "apply");
+    let sql = statements(&grants);
+    let server = database.server();
+    server.psql("postgres", "CREATE ROLE owner LOGIN PASSWORD 'o'");
+    server.psql(Database::NAME, "REVOKE ALL ON SCHEMA public FROM PUBLIC");
+    server.psql(Database::NAME, &sql);
+    let url = server.url_as("owner", "o", Database::NAME);
+    let mut process = start(&database, folder.path(), &["up", "--migrate-url", &url]);
+    let done = finish(&mut process);
+    assert_eq!(done.ended, Ended::Code(0), "{}", done.stderr);
+    assert_eq!(database.ledger(), "1 2 3");
+}
+
+/// The SQL of `grants`.
+fn statements(grants: &Value) -> String {
+    let grants = grants["grants"].as_array().expect("a list").iter();
+    let sql: Vec<_> = grants
+        .flat_map(|grant| grant["sql"].as_array().expect("a list"))
+        .filter_map(Value::as_str)
+        .collect();
+    sql.join(";\n")
+}
+
 #[test]
 fn a_role_with_these_grants_can_wait() {
     let Some(mut database) = Database::postgres() else {
@@ -731,14 +958,7 @@ fn a_role_with_these_grants_can_wait() {
         &["grants", "--for", "wait", "--role", "reader"],
         0,
     );
-    let sql: Vec<_> = grants["grants"]
-        .as_array()
-        .expect("a list")
-        .iter()
-        .flat_map(|grant| grant["sql"].as_array().expect("a list"))
-        .filter_map(Value::as_str)
-        .collect();
-    let sql = sql.join(";\n");
+    let sql = statements(&grants);
     let server = database.server();
     server.psql("postgres", "CREATE ROLE reader LOGIN PASSWORD 'r'");
     server.psql(Database::NAME, &sql);

@@ -46,7 +46,12 @@ pub(crate) fn read<S: Args>(
         .about(Resettable::Reset)
         .long_about(Resettable::Reset)
         .after_help(EXIT_CODES);
-    let (matches, bad) = match settings::read(command, &Commands::of(commands), words) {
+    // Without a word there is no command to be found, and the service starts sooner.
+    let commands = match words.len() {
+        0 | 1 => Commands::default(),
+        _ => Commands::of(commands),
+    };
+    let (matches, bad) = match settings::read(command, &commands, words) {
         Read::Matches(matches, bad) => (matches, bad),
         Read::Stop(bad, error) => return Err(stopped(&bad, &error)),
     };

@@ -50,7 +50,30 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// | `grants` | prints what the service's role needs |
 /// | `down` | undoes migrations, for development |
 ///
-/// Each takes `--json`. The exit code is 0 only if what was asked for is so: see [`Exit`].
+/// The exit code is 0 only if what was asked for is so: see [`Exit`]. Of `status` it is 0 if the schema
+/// is as the program needs it, and 1 if not.
+///
+/// # JSON
+///
+/// With `--json` the answer is one object on stdout; a failure is on stderr alone. New members may
+/// come, those that are there stay. All have `command`, `child` (the migrator's path), `database` (in
+/// words, without a password) and `ledger`. No value of a row is in it, and no literal of a statement
+/// but in `sql` of `dry-run` on MySQL and MariaDB.
+///
+/// | | members |
+/// |---|---|
+/// | `plan` | `offline`, `applied` (a number, or null if `offline`), `migrations`, `notes` |
+/// | | a migration: `version`, `description`, `file`, `mode` (`transaction`, `stepwise`, `code`), `statements_done`, `statements`, `warnings`, `refusals` |
+/// | | a statement: `number`, `line`, `kind` (`ddl`, `dml`, `patient`, `settings`, `transaction`), `blocks` (whether others' reads or writes may wait for it), `sql` (its beginning) |
+/// | `status` | `up_to_date`, `locked_by` (in words, or null), `migrations`, `notes` |
+/// | | a migration: `version`, `description`, `file`, `state`, `statements_done` and `statements` of one that is running, `applied_at` (RFC 3339, UTC), `took_ms`, `requires` |
+/// | | a state: `applied`, `pending`, `late`, `running`, `dirty`, `changed`, `gone`, `newer` |
+/// | `up` | `migrations` (the files that this process has applied), `applied` (how many are, in all), `pending` (0) |
+/// | `dry-run` | `failed`, `migrations`, of which each has `version`, `file`, `outcome` (`works`, `fails`, `not tried`), `reason` |
+/// | `resolve` | `version`, `answer` |
+/// | `baseline` | `to`, `entered` (files) |
+/// | `grants` | `role`, `for`, `grants`, of which each has `why` and `sql` (a list of statements) |
+/// | `down` | `undone` (files) |
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Migrate;
 
@@ -162,7 +185,7 @@ impl Command for Migrate {
                 done = run(&name, chosen, &matches) => {
                     done.unwrap_or_else(|error| Exit::error(&*error))
                 }
-                signal = cx.signal() => Exit::interrupted(signal, "it was not done"),
+                signal = cx.signal() => Exit::interrupted(signal, "it was not finished"),
             }
         })
     }
@@ -331,7 +354,8 @@ fn unwritable(error: sqlx::Error) -> BoxError {
     error.with_help()
 }
 
-#[cfg(all(test, feature = "sqlite"))]
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
 mod tests {
     use sqlx::migrate::Migrator as Embedded;
     use uptree_app::{IntoChild, Supervisor};

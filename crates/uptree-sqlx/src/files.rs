@@ -4,7 +4,6 @@ pub(crate) mod check;
 mod directives;
 mod error;
 mod folder;
-#[allow(dead_code, reason = "SQLite is to go by it")]
 mod foreign_keys;
 
 use std::{borrow::Cow, collections::HashMap, fmt, path::PathBuf, sync::Arc};
@@ -17,8 +16,6 @@ use sqlx::{
 pub(crate) use self::directives::Directives;
 pub use self::error::FileError;
 pub(crate) use self::error::Warning;
-#[allow(unused_imports, reason = "SQLite is to go by it")]
-pub(crate) use self::foreign_keys::ForeignKeys;
 use crate::{MigrateError, code::Code};
 
 /// One migration.
@@ -109,7 +106,6 @@ impl File {
     }
 
     /// The file that leads back, if there is one.
-    #[allow(dead_code, reason = "nothing leads back yet")]
     pub(crate) fn down(&self) -> Option<&Down> {
         self.down.as_ref()
     }
@@ -123,14 +119,23 @@ impl fmt::Display for File {
 
 /// A file that leads back from a migration.
 #[derive(Clone, Debug)]
-#[allow(dead_code, reason = "nothing leads back yet")]
 pub(crate) struct Down {
     name: Arc<str>,
     migration: Arc<Migration>,
 }
 
-#[allow(dead_code, reason = "nothing leads back yet")]
 impl Down {
+    /// It as a file that is applied, to be looked at in the same way.
+    pub(crate) fn as_file(&self) -> File {
+        File {
+            name: self.name.clone(),
+            migration: self.migration.clone(),
+            code: None,
+            directives: Directives::default(),
+            down: None,
+        }
+    }
+
     pub(crate) fn in_transaction(&self) -> bool {
         !self.migration.no_tx
     }

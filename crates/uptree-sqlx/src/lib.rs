@@ -55,7 +55,6 @@ mod settings;
 mod split;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-#[allow(dead_code, reason = "the steps of a migration are to be built on it")]
 mod statement;
 mod steps;
 mod target;

@@ -45,6 +45,14 @@ pub(crate) struct Job<'a> {
     pub(crate) reads_back: bool,
 }
 
+impl Job<'_> {
+    /// How many of the files are to be applied in the end.
+    fn wanted(&self) -> usize {
+        let wanted = |file: &&File| self.to.is_none_or(|to| file.version() <= to);
+        self.files.iter().filter(wanted).count()
+    }
+}
+
 /// What a run has come to: all that it was to apply is applied.
 #[derive(Debug)]
 pub(crate) struct Reached {
@@ -95,7 +103,7 @@ async fn run_sessions<M: Migratable>(
     let mut run = Run {
         cx,
         job,
-        pulse: Pulse::new(cx, job.files.len()),
+        pulse: Pulse::new(cx, job.wanted()),
         activity: Activity::new(job.show_blocking_queries),
         retry: LockRetry::new(cx, job.lock_retry_budget),
         wait: Wait::new(),
@@ -394,13 +402,13 @@ fn unlockable(error: sqlx::Error) -> MigrateError {
     MigrateError::Lock { source }
 }
 
-/// Logs what was applied: by one line, if it was many in one transaction.
+/// Logs what was applied: by one line, if it was many at once.
 fn tell(files: &[&File], took: Duration) {
     match files {
         [file] => tracing::info!(file = %file, ?took, "migration applied"),
         [first, .., last] => {
             let migrations = files.len();
-            tracing::info!(%first, %last, migrations, ?took, "migrations applied in one transaction");
+            tracing::info!(%first, %last, migrations, ?took, "migrations applied");
         }
         [] => {}
     }

@@ -5,6 +5,8 @@ mod brake;
 pub(crate) mod code;
 #[cfg(test)]
 mod crash_tests;
+mod kind;
+mod lost;
 mod message;
 mod picture;
 mod script;

@@ -1,7 +1,6 @@
 //! Postgres: where the server is, how to connect to it, and what its refusals mean.
 
 mod badge;
-mod batch;
 mod brake;
 mod message;
 mod observer;

@@ -19,7 +19,7 @@ pub(crate) enum Dialect {
     #[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
     Sqlite,
     /// And MariaDB's.
-    #[allow(dead_code)]
+    #[cfg_attr(not(feature = "mysql"), allow(dead_code))]
     MySql,
 }
 
@@ -43,7 +43,6 @@ pub(crate) fn statements(sql: &str, dialect: Dialect) -> impl Iterator<Item = Ra
 ///
 /// If not, only the whole can be sent, with nothing put between: a quote, comment, parenthesis or
 /// body has no end, or the server can be told by a setting to read it in another way.
-#[allow(dead_code)]
 pub(crate) fn is_sure(sql: &str, dialect: Dialect) -> bool {
     let mut split = Split::new(Scanner::new(sql, dialect), dialect);
     if !can_be_read_otherwise(sql, dialect) {

@@ -1,11 +1,13 @@
 //! SQLite: which file, how to open it, and what its refusals mean.
 
+mod apply;
 mod brake;
 mod foreign_keys;
 mod link;
 mod lock_file;
 mod script;
 mod session;
+mod step;
 mod tables;
 
 use std::{

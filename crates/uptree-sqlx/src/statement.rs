@@ -168,12 +168,19 @@ pub(crate) struct Action {
     pub(crate) to: Option<Name>,
     /// `IF EXISTS`, `IF NOT EXISTS`.
     pub(crate) conditional: bool,
+    lock: ActionLock,
+}
+
+/// How an action is kept from what others do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ActionLock {
+    Strong,
+    /// Nobody waits who reads or writes.
+    Weak,
     /// `CONCURRENTLY`, of a partition that is detached.
-    concurrently: bool,
+    Concurrently,
     /// `FINALIZE`, of a partition that is detached.
-    finalizes: bool,
-    /// Whether it is done under a lock at which nobody waits who reads or writes.
-    weak: bool,
+    Finalize,
 }
 
 /// A statement that has all the time it needs.

@@ -79,6 +79,10 @@ impl Target {
     }
 
     /// The user that logs in, if the database has users.
+    #[allow(
+        clippy::unnecessary_wraps,
+        reason = "which databases there are depends on the features"
+    )]
     pub(crate) fn user(&self) -> Option<String> {
         match self {
             #[cfg(feature = "postgres")]

@@ -739,3 +739,165 @@ async fn an_older_program_boots_on_a_newer_schema_and_a_changed_file_keeps_it_fr
         "{failure}"
     );
 }
+
+#[tokio::test]
+async fn what_a_routine_has_done_is_asked_of_a_person_and_nothing_else_is() {
+    let Some(server) = MariaDb::start() else {
+        return;
+    };
+    let url = server.create_database("x");
+    let folder = migrations(&TABLES[..1]);
+    let settings = settings(&url, folder.path());
+    write(
+        folder.path(),
+        "0002_rows.sql",
+        "CREATE PROCEDURE rows_alone() BEGIN INSERT INTO a VALUES (2); DO SLEEP(30); END;\n\
+         CREATE PROCEDURE and_a_table() BEGIN CREATE TABLE made (id INT); DO SLEEP(30); END;",
+    );
+    boot_and_stop(&settings).await.unwrap();
+
+    // It has committed nothing: it is done again.
+    write(folder.path(), "0003_call.sql", "CALL rows_alone();");
+    let service = Service::spawn(&settings);
+    until(&server, "x", SLEEPING, "1").await;
+    kill(&server).await;
+    drop(service);
+    server.query(
+        "x",
+        "CREATE OR REPLACE PROCEDURE rows_alone() INSERT INTO a VALUES (2)",
+    );
+    boot_and_stop(&settings).await.unwrap();
+    assert_eq!(
+        server.query("x", "SELECT COUNT(*) FROM a WHERE id = 2"),
+        "1"
+    );
+
+    // It has, and who knows what.
+    write(
+        folder.path(),
+        "0004_call.sql",
+        "INSERT INTO a VALUES (4);\nCALL and_a_table();\nINSERT INTO a VALUES (5);",
+    );
+    let service = Service::spawn(&settings);
+    until(&server, "x", SLEEPING, "1").await;
+    kill(&server).await;
+    drop(service);
+    let failure = Service::spawn(&settings).failure().await;
+    assert!(failure.contains("0004_call.sql"), "{failure}");
+    assert!(failure.contains("line 2"), "{failure}");
+    assert!(failure.contains("migrate resolve 4 --done"), "{failure}");
+    let marks = "SELECT steps_done, step_begun FROM _uptree_migrations WHERE version = 4";
+    assert_eq!(server.query("x", marks), "1|1");
+    assert_eq!(
+        server.query("x", "SELECT COUNT(*) FROM a WHERE id = 4"),
+        "1"
+    );
+}
+
+/// Ends the session that sleeps, and has it be gone before anybody connects again.
+async fn kill(server: &MariaDb) {
+    let id =
+        "SELECT id FROM information_schema.processlist WHERE db = 'x' AND state = 'User sleep'";
+    let id = server.query("x", id);
+    // Not as the migrator's own stop, which withdraws what it has begun: as a crash.
+    server.query("x", &format!("KILL HARD CONNECTION {id}"));
+    let gone = format!("SELECT COUNT(*) FROM information_schema.processlist WHERE id = {id}");
+    until(server, "x", &gone, "0").await;
+}
+
+#[tokio::test]
+async fn rows_of_a_table_without_transactions_are_not_changed_twice() {
+    let Some(server) = MariaDb::start() else {
+        return;
+    };
+    let url = server.create_database("x");
+    let folder = migrations(&TABLES[..1]);
+    let settings = settings(&url, folder.path());
+    write(
+        folder.path(),
+        "0002_kept.sql",
+        "CREATE TABLE kept (id INT) ENGINE = MyISAM;\nINSERT INTO kept VALUES (1);\n\
+         INSERT INTO kept SELECT SLEEP(30) FROM kept;",
+    );
+    let service = Service::spawn(&settings);
+    until(&server, "x", SLEEPING, "1").await;
+    kill(&server).await;
+    drop(service);
+    let failure = Service::spawn(&settings).failure().await;
+    assert!(failure.contains("migrate resolve 2 --done"), "{failure}");
+    assert_eq!(server.query("x", "SELECT id FROM kept WHERE id = 1"), "1");
+}
+
+#[tokio::test]
+async fn the_row_of_a_migration_that_runs_keeps_sqlx_from_running_it_too() {
+    let Some(server) = MariaDb::start() else {
+        return;
+    };
+    let url = server.create_database("x");
+    let folder = migrations(&TABLES[..1]);
+    write(folder.path(), SLEEP.0, SLEEP.1);
+    let settings = settings(&url, folder.path());
+    let mut service = Service::spawn(&settings);
+    until(&server, "x", SLEEPING, "1").await;
+    let mut connection = connect(&url).await;
+    let theirs = sqlx_migrator(folder.path())
+        .await
+        .run(&mut connection)
+        .await;
+    let error = theirs.unwrap_err();
+    assert!(
+        matches!(error, sqlx::migrate::MigrateError::Dirty(2)),
+        "{error}"
+    );
+    service.stop().await;
+
+    // Where their lock is one, ours waits for it.
+    write(folder.path(), SLEEP.0, "CREATE TABLE s2 (id INT);");
+    let lock = server.query("x", "SELECT LOWER(HEX(1026731422 * CRC32('x')))");
+    let held = server.session("x", &format!("SELECT GET_LOCK('{lock}', 5)"));
+    server.query("x", "DELETE FROM _sqlx_migrations WHERE version = 2; DELETE FROM _uptree_migrations WHERE version = 2");
+    let mut service = Service::spawn(&settings);
+    service.event(&["0002_sleep.sql, by another process"]).await;
+    drop(held);
+    service.ready().await.unwrap();
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_in_silence_is_noticed_on_both_sides() {
+    let Some(server) = MariaDb::start() else {
+        return;
+    };
+    let url = server.create_database("x");
+    let proxy = Proxy::to(server.addr());
+    let folder = migrations(&TABLES[..2]);
+    write(
+        folder.path(),
+        "0003_slow.sql",
+        "DO SLEEP(1);\nINSERT INTO b VALUES (3);",
+    );
+    let direct = settings(&url, folder.path());
+    let mut through = direct.clone();
+    through.migrate.url = Some(proxy.through(&url).parse().unwrap());
+    let mut service = Service::spawn(&through);
+    until(&server, "x", SLEEPING, "1").await;
+    let since = Instant::now();
+    proxy.cut_all(uptree_tests::Cut::Silence);
+    // The server ends a session that it does not hear of, and somebody else can have the lock.
+    boot_and_stop(&direct).await.unwrap();
+    assert!(
+        since.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        since.elapsed()
+    );
+    service.event(&["app/migrator: attempt failed"]).await;
+    assert!(
+        since.elapsed() < Duration::from_secs(40),
+        "{:?}",
+        since.elapsed()
+    );
+    proxy.heal();
+    service.ready().await.unwrap();
+    service.stop().await;
+    assert_eq!(server.query("x", "SELECT COUNT(*) FROM b"), "2");
+}

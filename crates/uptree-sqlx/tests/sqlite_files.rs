@@ -33,7 +33,7 @@ async fn family() -> (Database, tempfile::TempDir) {
     let folder = migrations(&[FAMILY]);
     boot_and_stop(&settings(&database.url(), folder.path()))
         .await
-        .unwrap();
+        .expect("two tables");
     (database, folder)
 }
 
@@ -173,6 +173,9 @@ async fn a_file_without_foreign_keys_may_not_leave_rows_that_refer_to_nothing() 
 #[tokio::test]
 async fn what_a_file_sets_does_not_reach_the_next() {
     for (name, first) in [
+        ("an attached file", "ATTACH ':memory:' AS other;"),
+        ("a temporary table", "CREATE TEMP TABLE child (x);"),
+        ("a setting", "PRAGMA recursive_triggers = ON;"),
         (
             "a transaction",
             "PRAGMA foreign_keys = OFF; PRAGMA recursive_triggers = ON;

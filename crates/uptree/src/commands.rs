@@ -50,6 +50,8 @@ pub fn main_with<S: Args>(commands: &[&dyn Command], build: impl FnOnce(S) -> Ap
 
 /// The commands of the features, for a program with a command line of its own.
 ///
+/// A setting of the program stands after the command too if its argument is `global`.
+///
 /// # Examples
 ///
 /// ```

@@ -43,8 +43,8 @@ pub enum Cut {
     Silence,
     /// From now until [`Proxy::heal`] everything on every connection is late, nothing lost.
     Stall,
-    /// This is called; if the flight was to be lost, the connection is reset afterwards, or silent if
-    /// this has brought a [silence](Proxy::cut_all).
+    /// This is called; if the flight was to be lost, the connection is reset afterwards, or silent or
+    /// stalled if this has brought [that](Proxy::cut_all) upon all.
     ///
     /// What is not passed on yet waits meanwhile.
     Call(Box<dyn FnOnce() + Send>),
@@ -332,10 +332,11 @@ impl Shared {
 
     /// What is left to be done when a call was made instead of passing something on.
     fn called(&self, connection: &Connection) {
-        if self.lock().weather == Weather::Silent {
-            connection.lose();
-        } else {
-            connection.end(End::Reset);
+        let weather = self.lock().weather;
+        match weather {
+            Weather::Clear => connection.end(End::Reset),
+            Weather::Silent => connection.lose(),
+            Weather::Stalled => {}
         }
     }
 

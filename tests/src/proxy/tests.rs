@@ -203,21 +203,26 @@ fn a_call_is_made_before_the_flight_is_lost_or_after_it_was_passed_on() {
 }
 
 #[test]
-fn a_call_that_brings_a_silence_loses_the_flight_without_a_word() {
-    let (proxy, told) = echo();
-    let proxy = Arc::new(proxy);
-    let silence = Arc::downgrade(&proxy);
-    let call = move || {
-        let proxy = silence.upgrade().expect("it is there");
-        proxy.cut_all(Cut::Silence);
-    };
-    proxy.cut_at(1, Cut::call(call));
-    let mut client = Client::of(&proxy);
-    client.say("a");
-    assert!(client.hears_nothing());
-    proxy.heal();
-    assert_eq!(client.hear(), Err(ErrorKind::ConnectionReset));
-    assert_eq!(next(&told), "ConnectionReset");
+fn a_call_that_brings_a_silence_or_a_stall_loses_or_delays_the_flight_without_a_word() {
+    for (stall, hears) in [
+        (false, Err(ErrorKind::ConnectionReset)),
+        (true, Ok("a".to_owned())),
+    ] {
+        let (proxy, told) = echo();
+        let proxy = Arc::new(proxy);
+        let within = Arc::downgrade(&proxy);
+        let call = move || {
+            let proxy = within.upgrade().expect("it is there");
+            proxy.cut_all(if stall { Cut::Stall } else { Cut::Silence });
+        };
+        proxy.cut_at(1, Cut::call(call));
+        let mut client = Client::of(&proxy);
+        client.say("a");
+        assert!(client.hears_nothing());
+        proxy.heal();
+        assert_eq!(client.hear(), hears);
+        assert_eq!(next(&told), if stall { "a" } else { "ConnectionReset" });
+    }
 }
 
 #[test]

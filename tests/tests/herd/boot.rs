@@ -101,7 +101,7 @@ fn applied(line: &str) -> usize {
     if line.contains("migration applied") {
         return 1;
     }
-    if !line.contains("migrations applied in one transaction") {
+    if !line.contains("migrations applied") {
         return 0;
     }
     let number = line.split("migrations=").nth(1);

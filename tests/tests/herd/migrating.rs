@@ -62,6 +62,27 @@ fn all_boot_on_a_server_with_room_for_a_quarter() {
     all_boot(&database.url(), &database, size);
 }
 
+/// Whoever waits must not hold what the build waits for, or both wait for ever.
+#[test]
+fn all_boot_while_an_index_is_built_concurrently() {
+    let Some(database) = Database::postgres_with(["max_connections=420"]) else {
+        return;
+    };
+    let folder = folder(&database);
+    let write = |name: &str, sql: &str| {
+        fs::write(folder.path().join(name), sql).expect("the folder is ours");
+    };
+    let rows = "INSERT INTO steps SELECT -n FROM generate_series(1, 500000) AS n";
+    write("0020_rows.sql", rows);
+    let build = "-- no-transaction\nCREATE INDEX CONCURRENTLY by_file ON steps (file)";
+    write("0021_index.sql", build);
+    let herd = Herd::migrating(&database.url(), size(), folder.path());
+    assert_eq!(herd.applied(), FILES + 2);
+    let valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'by_file'::regclass";
+    assert_eq!(database.query(valid), "t");
+    herd.stop();
+}
+
 /// As jobs that are all begun at once, instead of one.
 #[test]
 fn all_commands_succeed_on_a_server_with_room_for_a_quarter() {

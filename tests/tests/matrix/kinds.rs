@@ -17,6 +17,8 @@ pub(crate) struct Kind {
     pub(crate) name: &'static str,
     before: Vec<String>,
     files: Vec<String>,
+    /// Whether a migration in Rust comes after them.
+    code: bool,
 }
 
 impl Kind {
@@ -29,6 +31,14 @@ impl Kind {
     pub(crate) fn all(&self) -> TempDir {
         let all: Vec<_> = self.before.iter().chain(&self.files).cloned().collect();
         folder(&all)
+    }
+
+    /// What else the process is told.
+    pub(crate) fn envs(&self) -> &'static [(&'static str, &'static str)] {
+        match self.code {
+            true => &[("CODE", "true")],
+            false => &[],
+        }
     }
 }
 
@@ -54,6 +64,7 @@ pub(crate) fn empty_ledger(database: &Database) -> Kind {
         name: "an empty ledger",
         before: Vec::new(),
         files: [tables(database)].into_iter().chain(more).collect(),
+        code: false,
     }
 }
 
@@ -62,6 +73,7 @@ pub(crate) fn file(database: &Database) -> Kind {
         name: "a file of DDL, DML, DDL",
         before: vec![tables(database)],
         files: vec![ddl_dml_ddl(2)],
+        code: false,
     }
 }
 
@@ -70,6 +82,7 @@ pub(crate) fn several_files(database: &Database) -> Kind {
         name: "several files",
         before: vec![tables(database)],
         files: (2..=4).map(ddl_dml_ddl).collect(),
+        code: false,
     }
 }
 
@@ -79,6 +92,7 @@ pub(crate) fn index_built_concurrently(database: &Database) -> Kind {
         name: "an index built concurrently",
         before: vec![tables(database)],
         files: vec![sql.to_owned()],
+        code: false,
     }
 }
 
@@ -107,6 +121,40 @@ pub(crate) fn several_statements_without_a_transaction(database: &Database) -> K
         name: "several statements without a transaction",
         before: vec![tables(database)],
         files: vec![sql.to_owned()],
+        code: false,
+    }
+}
+
+pub(crate) fn migration_in_rust(database: &Database) -> Kind {
+    Kind {
+        name: "a file and a migration in Rust",
+        before: vec![tables(database)],
+        files: vec![ddl_dml_ddl(2)],
+        code: true,
+    }
+}
+
+/// A table that others refer to, made anew with foreign keys off: on again, they would take the
+/// others' rows with it.
+pub(crate) fn rebuilt_table(first_line: &str) -> Kind {
+    let before = "CREATE TABLE readings (id INTEGER PRIMARY KEY, sensor TEXT);
+        CREATE TABLE steps (file INT, step INT REFERENCES readings (id) ON DELETE CASCADE);
+        INSERT INTO readings VALUES (1, 'attic'), (2, 'cellar');
+        INSERT INTO steps VALUES (1, 1), (1, 2);";
+    let file = format!(
+        "{first_line}
+         PRAGMA foreign_keys = OFF;
+         CREATE TABLE made_anew (id INTEGER PRIMARY KEY, sensor TEXT NOT NULL);
+         INSERT INTO made_anew SELECT * FROM readings;
+         DROP TABLE readings;
+         ALTER TABLE made_anew RENAME TO readings;
+         PRAGMA foreign_keys = ON;
+         INSERT INTO steps VALUES (2, 1);"
+    );
+    Kind {
+        name: "a table that is made anew",
+        before: vec![before.to_owned()],
+        files: vec![file],
     }
 }
 

@@ -24,13 +24,13 @@ use self::kinds::Kind;
 fn prepare(database: &Database, before: Option<&Path>) {
     database.clear();
     if let Some(before) = before {
-        boot(database, before);
+        boot(database, before, &[]);
     }
 }
 
 /// Boots undisturbed.
-fn boot(database: &Database, folder: &Path) {
-    let mut process = Example::migrating(&database.url(), folder, &[]);
+fn boot(database: &Database, folder: &Path, envs: &[(&str, &str)]) {
+    let mut process = Example::migrating(&database.url(), folder, envs);
     process.wait_until_ready();
     process.process.kill();
 }
@@ -87,13 +87,17 @@ mod postgres {
     }
 
     #[test]
-    #[ignore = "it is not made yet"]
+    #[ignore = "a connection that is lost in Rust is not tried again yet"]
+    fn a_migration_in_rust() {
+        on_postgres(kinds::migration_in_rust);
+    }
+
+    #[test]
     fn an_index_built_concurrently() {
         on_postgres(kinds::index_built_concurrently);
     }
 
     #[test]
-    #[ignore = "it is not made yet"]
     fn several_statements_without_a_transaction() {
         on_postgres(kinds::several_statements_without_a_transaction);
     }
@@ -116,6 +120,12 @@ mod mariadb {
     fn several_files() {
         on_mariadb(kinds::several_files);
     }
+
+    #[test]
+    #[ignore = "a connection that is lost in Rust is not tried again yet"]
+    fn a_migration_in_rust() {
+        on_mariadb(kinds::migration_in_rust);
+    }
 }
 
 mod sqlite {
@@ -137,7 +147,22 @@ mod sqlite {
     }
 
     #[test]
+    fn a_migration_in_rust() {
+        on_sqlite(kinds::migration_in_rust);
+    }
+
+    #[test]
     fn several_statements_without_a_transaction() {
         on_sqlite(kinds::several_statements_without_a_transaction);
+    }
+
+    #[test]
+    fn a_table_made_anew() {
+        on_sqlite(|_| kinds::rebuilt_table("-- in a transaction"));
+    }
+
+    #[test]
+    fn a_table_made_anew_without_a_transaction() {
+        on_sqlite(|_| kinds::rebuilt_table("-- no-transaction"));
     }
 }

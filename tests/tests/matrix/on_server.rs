@@ -13,23 +13,40 @@ use crate::sample::{Sample, assert_same};
 use crate::{prepare, state};
 
 /// How many are tried where not all are.
-const TRIED: usize = 8;
+const TRIED: usize = 9;
 
 /// What a boot may take that has somebody else's to clean up.
 const RECOVERED: Duration = Duration::from_secs(60);
 
-/// How long a silence lasts that nobody gets past.
+/// How long nothing gets through, if nobody gets past it.
 const SILENT: Duration = Duration::from_millis(300);
 
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     Kill,
+    /// And so is the next, at some point of its own.
+    KillTwice,
     Reset,
     Silence,
+    /// All that is said arrives, but after another has been here.
+    Late,
     KillServer,
 }
 
-const FAULTS: [Fault; 4] = [Fault::Kill, Fault::Reset, Fault::Silence, Fault::KillServer];
+impl Fault {
+    const ALL: [Self; 6] = [
+        Self::Kill,
+        Self::KillTwice,
+        Self::Reset,
+        Self::Silence,
+        Self::Late,
+        Self::KillServer,
+    ];
+
+    fn kills_the_process(self) -> bool {
+        matches!(self, Self::Kill | Self::KillTwice)
+    }
+}
 
 /// When a fault happens.
 #[derive(Clone, Copy, Debug)]
@@ -52,37 +69,42 @@ impl fmt::Display for Moment {
 pub(crate) fn try_all(database: &mut Database, kind: &Kind) {
     let (before, all) = (kind.before(), kind.all());
     let before = before.as_ref().map(tempfile::TempDir::path);
-    let (moments, undisturbed) = undisturbed(database, before, all.path());
+    let spawn = |url: &str| Example::migrating(url, all.path(), kind.envs());
+    let (moments, undisturbed) = undisturbed(database, before, spawn);
     let cells: Vec<_> = moments
         .iter()
-        .flat_map(|moment| FAULTS.map(|fault| (*moment, fault)))
+        .flat_map(|moment| Fault::ALL.map(|fault| (*moment, fault)))
         .collect();
     let mut sample = Sample::of(&cells, TRIED);
-    let (mut missed, mut alone) = (0, 0);
+    let mut missed = 0;
     for (moment, fault) in sample.chosen.clone() {
-        let fraction = sample.fraction();
+        let mut what = format!("{}, {fault:?} {moment}", kind.name);
         prepare(database, before);
-        let mut trial = Trial::start(database, all.path(), moment);
-        let happened = trial.until_its_point();
-        if happened {
-            trial.lets_happen(database, fault, moment, fraction);
-        }
-        let what = format!("{}, {fault:?} {moment}", kind.name);
-        trial.is_followed_by_another(database, all.path(), fault, &what);
-        assert_same(&state(database), &undisturbed, &what);
+        let mut trial = Trial::start(database, spawn, moment);
+        let happened = trial.meets(database, fault, sample.fraction());
         missed += usize::from(!happened);
-        alone += usize::from(trial.goes_on_alone());
+        if let Fault::KillTwice = fault {
+            let moment = sample.any(&moments);
+            what = format!("{what}, and again {moment}");
+            let mut next = Trial::start(database, spawn, moment);
+            next.meets(database, fault, sample.fraction());
+            next.end();
+        }
+        trial.is_followed_by(spawn(&database.url()), fault, &what);
+        assert_same(&state(database), &undisturbed, &what);
+        if happened && !fault.kills_the_process() {
+            assert!(trial.goes_on(), "{what}: the disturbed process has ended");
+        }
         trial.end();
         // Nor has the first done anything again.
         assert_same(&state(database), &undisturbed, &what);
     }
     println!(
-        "{}, {}: {} points x {} faults, {}, all recovered ({alone} of the disturbed processes by \
-         themselves; {missed} were not there any more)",
+        "{}, {}: {} points x {} faults, {}, all recovered ({missed} were not there any more)",
         database.kind(),
         kind.name,
         moments.len(),
-        FAULTS.len(),
+        Fault::ALL.len(),
         sample.words,
     );
     // Else the points are another run's, and nothing was tried.
@@ -90,10 +112,14 @@ pub(crate) fn try_all(database: &mut Database, kind: &Kind) {
 }
 
 /// What there is when nothing happens, and when something can.
-fn undisturbed(database: &Database, before: Option<&Path>, all: &Path) -> (Vec<Moment>, String) {
+fn undisturbed(
+    database: &Database,
+    before: Option<&Path>,
+    spawn: impl Fn(&str) -> Example,
+) -> (Vec<Moment>, String) {
     prepare(database, before);
     let proxy = proxy(database);
-    let mut process = Example::migrating(&proxy.through(&database.url()), all, &[]);
+    let mut process = spawn(&proxy.through(&database.url()));
     process.wait_until_ready();
     let points = proxy.points();
     let moments = (1..=points).flat_map(|point| {
@@ -111,6 +137,7 @@ fn proxy(database: &Database) -> Proxy {
 }
 
 struct Trial {
+    moment: Moment,
     process: Example,
     proxy: Proxy,
     reached: Receiver<()>,
@@ -119,7 +146,7 @@ struct Trial {
 }
 
 impl Trial {
-    fn start(database: &Database, folder: &Path, moment: Moment) -> Self {
+    fn start(database: &Database, spawn: impl Fn(&str) -> Example, moment: Moment) -> Self {
         let proxy = proxy(database);
         let (arrival, reached) = channel();
         let (go_on, goes_on) = channel();
@@ -131,8 +158,9 @@ impl Trial {
             Moment::Before(point) => proxy.cut_at(point, call),
             Moment::During(point, _) => proxy.cut_after(point, call),
         }
-        let process = Example::migrating(&proxy.through(&database.url()), folder, &[]);
+        let process = spawn(&proxy.through(&database.url()));
         Self {
+            moment,
             process,
             proxy,
             reached,
@@ -140,45 +168,44 @@ impl Trial {
         }
     }
 
-    /// Whether there is such a point in this run.
-    fn until_its_point(&mut self) -> bool {
-        eventually(RECOVERED, || {
+    /// Lets the fault happen when its moment has come; `false` if this run does not come to it.
+    fn meets(&mut self, database: &mut Database, fault: Fault, fraction: f64) -> bool {
+        let comes = eventually(RECOVERED, || {
             match self.reached.recv_timeout(Duration::from_millis(10)) {
                 Ok(()) => Some(true),
                 Err(RecvTimeoutError::Timeout) => self.is_through().then_some(false),
                 Err(RecvTimeoutError::Disconnected) => unreachable!("the proxy is there"),
             }
-        })
-    }
-
-    fn lets_happen(
-        &mut self,
-        database: &mut Database,
-        fault: Fault,
-        moment: Moment,
-        fraction: f64,
-    ) {
-        if let Moment::During(_, took) = moment {
-            thread::sleep(took.mul_f64(fraction));
+        });
+        if !comes {
+            return false;
         }
-        match (fault, moment) {
-            (Fault::Kill, _) => drop(self.process.process.kill()),
+        let is_before = match self.moment {
+            Moment::Before(_) => true,
+            Moment::During(_, took) => {
+                thread::sleep(took.mul_f64(fraction));
+                false
+            }
+        };
+        match fault {
+            Fault::Kill | Fault::KillTwice => drop(self.process.process.kill()),
             // To lose the flight is to reset the connection.
-            (Fault::Reset, Moment::Before(_)) => {}
-            (Fault::Reset, Moment::During(..)) => self.proxy.cut_all(Cut::Reset),
-            (Fault::Silence, _) => self.proxy.cut_all(Cut::Silence),
-            (Fault::KillServer, _) => database.kill(),
+            Fault::Reset if is_before => {}
+            Fault::Reset => self.proxy.cut_all(Cut::Reset),
+            Fault::Silence => self.proxy.cut_all(Cut::Silence),
+            Fault::Late => self.proxy.cut_all(Cut::Stall),
+            Fault::KillServer => database.kill(),
         }
         self.go_on = None;
         if let Fault::KillServer = fault {
             database.start_again();
         }
+        true
     }
 
     /// Another boots, past the proxy, while the first is still there if nothing has killed it.
-    fn is_followed_by_another(&self, database: &Database, folder: &Path, fault: Fault, what: &str) {
-        let mut next = Example::migrating(&database.url(), folder, &[]);
-        if let Fault::Silence = fault {
+    fn is_followed_by(&self, mut next: Example, fault: Fault, what: &str) {
+        if let Fault::Silence | Fault::Late = fault {
             let mut waited = Duration::ZERO;
             let step = Duration::from_millis(10);
             while waited < SILENT && !is_ready(&next) {
@@ -195,9 +222,8 @@ impl Trial {
         next.process.kill();
     }
 
-    /// Whether the first has come to its end too; if not, it has given up.
-    fn goes_on_alone(&mut self) -> bool {
-        self.go_on = None;
+    /// Whether the first comes through too; if not, it has given up.
+    fn goes_on(&mut self) -> bool {
         eventually(RECOVERED, || self.is_through().then_some(()));
         self.process.process.ended().is_none()
     }

@@ -25,8 +25,10 @@ impl<T: Copy> Sample<T> {
             return Self::whole(all);
         }
         let offset = usize::try_from(seed).unwrap_or_default() % all.len();
-        // Odd, so that each of an even number of faults has its turn.
-        let stride = (all.len() / tried) | 1;
+        // With no divisor in common, so that each of the faults at a point has its turn.
+        let mut strides = all.len() / tried..;
+        let stride = strides.find(|stride| gcd(*stride, all.len()) == 1);
+        let stride = stride.expect("there is a prime");
         let chosen = (0..tried).map(|number| all[(number * stride + offset) % all.len()]);
         Self {
             chosen: chosen.collect(),
@@ -43,6 +45,13 @@ impl<T: Copy> Sample<T> {
         }
     }
 
+    /// Any of these.
+    pub(crate) fn any<U: Copy>(&mut self, of: &[U]) -> U {
+        self.fraction();
+        let random = usize::try_from(self.random >> 32).unwrap_or_default();
+        of[random % of.len()]
+    }
+
     /// From 0 up to 1.
     pub(crate) fn fraction(&mut self) -> f64 {
         // Numerical Recipes' own constants: random enough for a moment.
@@ -52,6 +61,14 @@ impl<T: Copy> Sample<T> {
             .wrapping_add(1_442_695_040_888_963_407);
         let high = u32::try_from(self.random >> 32).expect("it has 32 bits");
         f64::from(high) / f64::from(u32::MAX)
+    }
+}
+
+fn gcd(one: usize, other: usize) -> usize {
+    if other == 0 {
+        one
+    } else {
+        gcd(other, one % other)
     }
 }
 

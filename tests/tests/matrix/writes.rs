@@ -18,7 +18,7 @@ use crate::{boot, prepare, state};
 const CALLS: &str = "write,pwrite64,fsync,fdatasync,ftruncate,unlink";
 
 /// How many are tried where not all are.
-const TRIED: usize = 32;
+const TRIED: usize = 24;
 
 /// What a boot may take under strace, on a machine that has other things to do.
 const BOOT: Duration = Duration::from_secs(60);
@@ -42,7 +42,7 @@ pub(crate) fn try_all(database: &Database, kind: &Kind) {
     };
     let (before, all) = (kind.before(), kind.all());
     let before = before.as_ref().map(TempDir::path);
-    let traced = Traced::new(strace, database, all.path());
+    let traced = Traced::new(strace, database, all.path(), kind);
     // Which thread writes the last of it differs from run to run.
     let runs = (0..3).map(|_| {
         prepare(database, before);
@@ -58,7 +58,7 @@ pub(crate) fn try_all(database: &Database, kind: &Kind) {
     for point in &sample.chosen {
         prepare(database, before);
         missed += usize::from(!traced.is_killed_at(*point));
-        boot(database, all.path());
+        boot(database, all.path(), kind.envs());
         let what = format!("{}, killed at {point}", kind.name);
         assert_same(&state(database), &undisturbed, &what);
     }
@@ -91,12 +91,13 @@ struct Traced<'a> {
     strace: PathBuf,
     sqlite: &'a Sqlite,
     url: String,
+    envs: &'static [(&'static str, &'static str)],
     migrations: &'a Path,
     output: TempDir,
 }
 
 impl<'a> Traced<'a> {
-    fn new(strace: PathBuf, database: &'a Database, migrations: &'a Path) -> Self {
+    fn new(strace: PathBuf, database: &'a Database, migrations: &'a Path, kind: &Kind) -> Self {
         let Database::Sqlite(sqlite) = database else {
             unreachable!("it is a file")
         };
@@ -104,6 +105,7 @@ impl<'a> Traced<'a> {
             strace,
             sqlite,
             url: database.url(),
+            envs: kind.envs(),
             migrations,
             output: tempfile::tempdir().expect("the temporary folder can be written"),
         }
@@ -155,7 +157,8 @@ impl<'a> Traced<'a> {
             .env_clear()
             .env("ADDR", free_addr().to_string())
             .env("DATABASE_URL", &self.url)
-            .env("MIGRATIONS_DIR", self.migrations);
+            .env("MIGRATIONS_DIR", self.migrations)
+            .envs(self.envs.iter().copied());
         let mut process = Service::start(&mut strace);
         eventually(BOOT, || {
             let is_ready = |line: &String| line.contains(" migrating ready ");

@@ -25,11 +25,18 @@ use crate::{
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// How long SQLite waits for its own lock.
+#[cfg(feature = "sqlite")]
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The name of sqlx's lock on a MySQL database.
 #[cfg(feature = "mysql")]
 const MYSQL_LOCK: &str = "LOWER(HEX(1026731422 * CRC32(DATABASE())))";
+
+/// Has a Postgres server that knows how end within a second what it does for a client that is gone.
+#[cfg(feature = "postgres")]
+const CHECK_CLIENTS: &str = "
+    SELECT CASE WHEN pg_catalog.current_setting('client_connection_check_interval', true) IS NOT NULL
+    THEN pg_catalog.set_config('client_connection_check_interval', '1000', false) END";
 
 /// A connection and what it needs to lock.
 pub(super) enum Desk {
@@ -37,6 +44,8 @@ pub(super) enum Desk {
     Postgres {
         connection: sqlx::PgConnection,
         key: i64,
+        /// Whether the server can look whether its client is there.
+        checks_clients: bool,
     },
     #[cfg(feature = "sqlite")]
     Sqlite {
@@ -76,10 +85,23 @@ pub(super) type TextRow = Vec<Option<String>>;
 
 /// A statement that failed, after so many others of its text.
 pub(super) struct Failed {
-    pub(super) completed: usize,
+    /// `None`: after all of them.
+    pub(super) completed: Option<usize>,
     pub(super) error: sqlx::Error,
 }
 
+impl Failed {
+    /// It is the whole that failed, at its end.
+    pub(super) fn whole(error: sqlx::Error) -> Self {
+        let completed = None;
+        Self { completed, error }
+    }
+}
+
+#[allow(
+    clippy::unused_async,
+    reason = "what is awaited depends on the features"
+)]
 impl Desk {
     /// Connects, once.
     pub(super) async fn open(target: &Target) -> Result<Self, ConnectError> {
@@ -104,7 +126,12 @@ impl Desk {
                 let name = text_rows(&mut connection, "SELECT current_database()::text").await;
                 let name = name.map_err(|error| server.refusal(error))?;
                 let key = crate::postgres::lock_key(first(&name).unwrap_or_default());
-                Ok(Self::Postgres { connection, key })
+                let checks_clients = text_rows(&mut connection, CHECK_CLIENTS).await.is_ok();
+                Ok(Self::Postgres {
+                    connection,
+                    key,
+                    checks_clients,
+                })
             }
             #[cfg(feature = "sqlite")]
             Target::Sqlite(file) => {
@@ -148,7 +175,9 @@ impl Desk {
     pub(super) async fn begin(&mut self) -> Result<bool, sqlx::Error> {
         match self {
             #[cfg(feature = "postgres")]
-            Self::Postgres { connection, key } => {
+            Self::Postgres {
+                connection, key, ..
+            } => {
                 let sql = format!(
                     "BEGIN; SET LOCAL lock_timeout = '2s';
                      SELECT pg_catalog.pg_try_advisory_xact_lock({key})::text"
@@ -183,7 +212,9 @@ impl Desk {
     pub(super) async fn lock(&mut self) -> Result<bool, sqlx::Error> {
         match self {
             #[cfg(feature = "postgres")]
-            Self::Postgres { connection, key } => {
+            Self::Postgres {
+                connection, key, ..
+            } => {
                 let sql = format!("SELECT pg_catalog.pg_try_advisory_lock({key})::text");
                 let rows = text_rows(connection, &sql).await?;
                 Ok(first(&rows) == Some("true"))
@@ -198,6 +229,56 @@ impl Desk {
                 let rows = text_rows(connection, &sql).await?;
                 Ok(first(&rows) == Some("1"))
             }
+        }
+    }
+
+    /// Turns SQLite's foreign keys on or off, which it does only outside a transaction. Others have
+    /// them as they have them.
+    pub(super) async fn set_foreign_keys(&mut self, on: bool) -> Result<(), sqlx::Error> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite { .. } => {
+                let sql = format!("PRAGMA foreign_keys = {}", i32::from(on));
+                self.change(&sql).await.map(drop)
+            }
+            #[allow(unreachable_patterns, reason = "SQLite may be the only one")]
+            _ => {
+                _ = on;
+                Ok(())
+            }
+        }
+    }
+
+    /// A table of SQLite's whose rows refer to what is not there, while foreign keys were off.
+    pub(super) async fn broken_reference(&mut self) -> Result<Option<String>, sqlx::Error> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite { .. } => {
+                let sql = "SELECT \"table\" FROM pragma_foreign_key_check LIMIT 1";
+                let rows = self.rows(sql).await?;
+                Ok(first(&rows).map(str::to_owned))
+            }
+            #[allow(unreachable_patterns, reason = "SQLite may be the only one")]
+            _ => Ok(None),
+        }
+    }
+
+    /// Takes back, in a transaction, what a file has set on Postgres, and has its constraints
+    /// checked.
+    pub(super) async fn reset(&mut self) -> Result<(), sqlx::Error> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres { checks_clients, .. } => {
+                let reset = "SET CONSTRAINTS ALL IMMEDIATE; SET SESSION AUTHORIZATION DEFAULT;
+                             RESET ROLE; RESET ALL; SET LOCAL lock_timeout = '2s'";
+                let sql = match checks_clients {
+                    true => format!("{reset}; {CHECK_CLIENTS}"),
+                    false => reset.to_owned(),
+                };
+                self.change(&sql).await.map(drop)
+            }
+            #[allow(unreachable_patterns, reason = "Postgres may be the only one")]
+            _ => Ok(()),
         }
     }
 
@@ -262,7 +343,10 @@ where
     while let Some(result) = results.next().await {
         match result {
             Ok(_) => completed += 1,
-            Err(error) => return Err(Failed { completed, error }),
+            Err(error) => {
+                let completed = Some(completed);
+                return Err(Failed { completed, error });
+            }
         }
     }
     Ok(())
@@ -272,6 +356,8 @@ where
 #[derive(Clone, Debug)]
 pub(super) struct Words {
     dialect: Dialect,
+    /// On Postgres; a schema of MySQL is a database, and is there.
+    schema: Option<String>,
     pub(super) ledger: String,
     pub(super) steps: String,
     pub(super) instances: String,
@@ -283,8 +369,10 @@ impl Words {
             Some(schema) => format!("{schema}.{table}"),
             None => table.to_owned(),
         };
+        let schema = names.schema.clone();
         Self {
             dialect,
+            schema: schema.filter(|_| dialect == Dialect::Postgres),
             ledger: qualified(&names.ledger),
             steps: qualified(&names.steps),
             instances: qualified(&names.instances),
@@ -349,7 +437,9 @@ impl Words {
             _ => return Vec::new(),
         };
         let names = [&*self.ledger, &self.steps, &self.instances];
-        ledger::create(names, types).into()
+        let schema = self.schema.iter();
+        let schema = schema.map(|schema| format!("CREATE SCHEMA IF NOT EXISTS {schema}"));
+        schema.chain(ledger::create(names, types)).collect()
     }
 
     /// Enters a file as applied, as sqlx's own `skip` does: its time is -1.

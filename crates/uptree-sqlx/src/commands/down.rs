@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     ConnectError, MigrateError,
-    files::{Down, File},
+    files::{Down, File, check::check},
     ledger::{Ledger, Row, Tables},
     place,
     split::Dialect,
@@ -23,7 +23,7 @@ use crate::{
 pub(super) async fn run(chosen: &Chosen, yes: bool) -> Result<Exit> {
     let files = chosen.files()?;
     let found = chosen.read().await?;
-    let steps = steps(&found.ledger, &files, chosen.to)?;
+    let steps = steps(&found.ledger, &files, chosen.to, chosen.dialect())?;
     if !steps.is_empty() {
         let number = count(steps.len(), "migration");
         let list: Vec<_> = steps.iter().map(|step| step.down.to_string()).collect();
@@ -75,7 +75,12 @@ struct Step<'a> {
 }
 
 /// What is to be undone, the last first: all after `to`, or the last alone.
-fn steps<'a>(ledger: &Ledger, files: &'a [File], to: Option<i64>) -> Result<Vec<Step<'a>>> {
+fn steps<'a>(
+    ledger: &Ledger,
+    files: &'a [File],
+    to: Option<i64>,
+    dialect: Dialect,
+) -> Result<Vec<Step<'a>>> {
     if let Some(row) = ledger.rows.iter().find(|row| !row.success) {
         let error = format!("{} is not finished", name(row));
         return Err(help(
@@ -99,6 +104,10 @@ fn steps<'a>(ledger: &Ledger, files: &'a [File], to: Option<i64>) -> Result<Vec<
             let remedy = "write one beside it: NAME.up.sql is undone by NAME.down.sql";
             return Err(help(error, remedy));
         };
+        let findings = check(&down.as_file(), dialect);
+        if let Some(refusal) = findings.refusals.into_iter().next() {
+            return Err(MigrateError::from(refusal).with_help());
+        }
         let version = row.version;
         Ok(Step { version, down })
     });
@@ -126,6 +135,10 @@ impl Step<'_> {
                 ran.map_err(|failed| self.failed(chosen, done, failed))?;
             }
         }
+        let sets_keys = in_transaction && self.sets_foreign_keys(chosen);
+        if sets_keys {
+            desk.set_foreign_keys(false).await.map_err(unwritable)?;
+        }
         if !desk.begin().await.map_err(unwritable)? {
             return Err(elsewhere());
         }
@@ -142,14 +155,29 @@ impl Step<'_> {
             let ran = desk.run(self.down.sql()).await;
             ran.map_err(|failed| self.failed(chosen, 0, failed))?;
         }
-        desk.commit().await.map_err(unwritable)
+        if sets_keys && let Some(table) = desk.broken_reference().await.map_err(unwritable)? {
+            let error = format!("{} leaves rows of {table} that refer to nothing", self.down);
+            return Err(help(error, "let it mend or delete them"));
+        }
+        desk.commit().await.map_err(unwritable)?;
+        if sets_keys {
+            desk.set_foreign_keys(true).await.map_err(unwritable)?;
+        }
+        Ok(())
+    }
+
+    /// Whether it says so of SQLite's foreign keys, which in a transaction does nothing.
+    fn sets_foreign_keys(&self, chosen: &Chosen) -> bool {
+        chosen.dialect() == Dialect::Sqlite && !self.down.as_file().sets_foreign_keys().is_empty()
     }
 
     fn failed(&self, chosen: &Chosen, done: usize, failed: Failed) -> BoxError {
         let Failed { completed, error } = failed;
         let error = MigrateError::Failed {
             file: self.down.to_string(),
-            place: place::of_statement(self.down.sql(), chosen.dialect(), done + completed, None),
+            place: completed.and_then(|completed| {
+                place::of_statement(self.down.sql(), chosen.dialect(), done + completed, None)
+            }),
             source: error.into(),
         };
         error.with_help()

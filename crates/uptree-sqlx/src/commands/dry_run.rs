@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use serde_json::{Value, json};
-use uptree_app::{BoxError, Exit, Result};
+use uptree_app::{BoxError, Exit, Result, help};
 
 use super::{
     Chosen,
@@ -12,13 +12,25 @@ use super::{
     output::{answer, object},
     state::is_stepwise,
 };
-use crate::{ConnectError, MigrateError, files::File, place, plan::plan, split::Dialect};
+use crate::{
+    ConnectError, MigrateError,
+    files::{File, check::check},
+    place,
+    plan::plan,
+    split::Dialect,
+};
 
 pub(super) async fn run(chosen: &Chosen) -> Result<Exit> {
     let files = chosen.files()?;
     let found = chosen.read().await?;
     let table = &chosen.migrator.names().ledger;
     let plan = plan(&found.ledger, &files, chosen.to, table).map_err(MigrateError::with_help)?;
+    for file in &plan.steps {
+        let findings = check(file, chosen.dialect());
+        if let Some(refusal) = findings.refusals.into_iter().next() {
+            return Err(MigrateError::from(refusal).with_help());
+        }
+    }
     if chosen.dialect() == Dialect::MySql {
         print_sql(chosen, &plan.steps);
         return Ok(Exit::clean());
@@ -98,6 +110,15 @@ async fn attempt<'a>(
                 .await
                 .map_err(ConnectError::with_help)?,
         );
+        if chosen.dialect() == Dialect::Sqlite
+            && files
+                .iter()
+                .any(|file| !file.sets_foreign_keys().is_empty())
+        {
+            // In the transaction it does nothing.
+            let set = opened.set_foreign_keys(false).await;
+            set.map_err(|error| chosen.unreadable(error))?;
+        }
         if !opened
             .begin()
             .await
@@ -118,7 +139,7 @@ async fn attempt<'a>(
                 Ok(()) => Outcome::Works,
                 Err(error) => {
                     stopped_at = Some(file);
-                    failed = Some(error.with_help());
+                    failed = Some(with_help(error));
                     Outcome::Fails
                 }
             };
@@ -135,26 +156,35 @@ async fn attempt<'a>(
 
 impl Desk {
     async fn attempt(&mut self, file: &File, dialect: Dialect) -> Result<(), MigrateError> {
-        let failed = |Failed { completed, error }| MigrateError::Failed {
+        let failed = |Failed { completed, error }: Failed| MigrateError::Failed {
             file: file.to_string(),
-            place: place::of_statement(file.sql(), dialect, completed, None),
+            place: completed
+                .and_then(|completed| place::of_statement(file.sql(), dialect, completed, None)),
             source: error.into(),
         };
         self.run(file.sql()).await.map_err(failed)?;
-        if dialect == Dialect::Postgres {
-            // A constraint that is deferred to the end is the file's; what it has set is not the
-            // next one's.
-            let end = "SET CONSTRAINTS ALL IMMEDIATE; SET SESSION AUTHORIZATION DEFAULT;
-                       RESET ROLE; RESET ALL; SET LOCAL lock_timeout = '2s'";
-            self.run(end)
-                .await
-                .map_err(|Failed { error, .. }| MigrateError::Failed {
-                    file: file.to_string(),
-                    place: None,
-                    source: error.into(),
-                })?;
+        // A constraint that is deferred to the end is the file's, too.
+        let reset = self.reset().await;
+        reset.map_err(|error| failed(Failed::whole(error)))?;
+        let broken = self.broken_reference().await.ok().flatten();
+        match broken.filter(|_| !file.sets_foreign_keys().is_empty()) {
+            Some(table) => Err(MigrateError::Code {
+                file: file.to_string(),
+                source: format!("it leaves rows of {table} that refer to nothing").into(),
+            }),
+            None => Ok(()),
         }
-        Ok(())
+    }
+}
+
+fn with_help(error: MigrateError) -> BoxError {
+    let code = error.as_sqlx().and_then(sqlx::Error::as_database_error);
+    match code.and_then(sqlx::error::DatabaseError::code).as_deref() {
+        Some("55P03") => help(
+            error,
+            "others hold a lock that it needs, which `up` would wait for: try again later",
+        ),
+        _ => error.with_help(),
     }
 }
 

@@ -89,8 +89,11 @@ fn about(does: MigrateRole) -> &'static str {
     }
 }
 
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 const CONNECT: &str = "to connect";
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 const READ: &str = "to read the ledger; run it as its owner, once `migrate up` has made it";
+#[cfg(feature = "postgres")]
 const APPLY: &str = "to make the ledger and what the migrations make. A table that they change must \
     be owned by this role";
 

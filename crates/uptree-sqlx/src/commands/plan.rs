@@ -19,7 +19,7 @@ use crate::{
     ledger::Mark,
     place,
     plan::plan,
-    split::Dialect,
+    split::{Dialect, Scanner, TokenKind},
     statement::{self, Kind, Pace, Statement},
 };
 
@@ -135,7 +135,7 @@ impl<'a> Step<'a> {
                     "line": self.line(statement),
                     "kind": kind(statement),
                     "blocks": blocks(statement, self.dialect),
-                    "sql": head(statement.sql),
+                    "sql": head(statement.sql, self.dialect),
                 })
             })
             .collect();
@@ -163,7 +163,7 @@ impl<'a> Step<'a> {
         };
         let mut text = format!("{}: {how}\n", self.file);
         for statement in self.statements.iter().skip(self.done) {
-            let (line, head) = (self.line(statement), head(statement.sql));
+            let (line, head) = (self.line(statement), head(statement.sql, self.dialect));
             let lock = match (kind(statement), blocks(statement, self.dialect)) {
                 ("patient", _) => "  [waits as long as it takes, and holds up nobody]",
                 (_, true) => "  [reads or writes of the table may have to wait]",
@@ -198,10 +198,18 @@ fn blocks(statement: &Statement<'_>, dialect: Dialect) -> bool {
     dialect != Dialect::Sqlite && statement.pace() == Pace::Hurried
 }
 
-/// The beginning of a statement, in one line.
-fn head(sql: &str) -> String {
+/// The beginning of a statement, in one line, without its literals: they may be secret.
+fn head(sql: &str, dialect: Dialect) -> String {
     const LENGTH: usize = 80;
-    let words: Vec<_> = sql.split_whitespace().collect();
+    let mut shown = String::new();
+    let mut rest = 0;
+    for token in Scanner::new(sql, dialect).filter(|token| token.kind == TokenKind::Text) {
+        shown.push_str(&sql[rest..token.at]);
+        shown.push_str("'…'");
+        rest = token.at + token.text.len();
+    }
+    shown.push_str(&sql[rest..]);
+    let words: Vec<_> = shown.split_whitespace().collect();
     let line = words.join(" ");
     if line.chars().count() <= LENGTH {
         return line;
@@ -243,4 +251,34 @@ fn text(chosen: &Chosen, applied: Option<usize>, steps: &[Step<'_>], notes: &[St
         _ = writeln!(text, "note: {note}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_shown_in_a_line_and_without_its_literals() {
+        for (sql, dialect, shown) in [
+            (
+                "CREATE TABLE a (\n  id INT\n)",
+                Dialect::Sqlite,
+                "CREATE TABLE a ( id INT )",
+            ),
+            (
+                "CREATE ROLE app PASSWORD 'hunter2' LOGIN",
+                Dialect::Postgres,
+                "CREATE ROLE app PASSWORD '…' LOGIN",
+            ),
+            (
+                "SELECT E'it\\'s', $a$hunter2$a$, \"name\"",
+                Dialect::Postgres,
+                "SELECT '…', '…', \"name\"",
+            ),
+        ] {
+            assert_eq!(head(sql, dialect), shown);
+        }
+        let long = head(&"word ".repeat(99), Dialect::MySql);
+        assert_eq!((long.chars().count(), long.ends_with('…')), (80, true));
+    }
 }

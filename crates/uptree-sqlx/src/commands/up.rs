@@ -50,7 +50,7 @@ pub(super) async fn run(chosen: Chosen, cx: &CommandContext) -> Exit {
         Supervisor::new(root.to_owned()).child(child).into_child(),
         options,
     );
-    let outcome = finish(tree, &progress, cx).await;
+    let outcome = finish(tree, &chosen.path, &progress, cx).await;
     progress.end();
     let reached = reached
         .lock()
@@ -81,7 +81,7 @@ enum Outcome {
 }
 
 /// Waits for the tree's end. The first signal stops it in order, the second kills it.
-async fn finish(mut tree: Tree, progress: &Progress, cx: &CommandContext) -> Outcome {
+async fn finish(mut tree: Tree, path: &str, progress: &Progress, cx: &CommandContext) -> Outcome {
     let stopper = tree.stopper();
     let mut frames = tokio::time::interval(FRAME);
     let outcome = {
@@ -97,7 +97,7 @@ async fn finish(mut tree: Tree, progress: &Progress, cx: &CommandContext) -> Out
         match signal {
             Err(outcome) => Outcome::Ended(outcome),
             Ok(signal) => {
-                tracing::info!("{signal}: stopping");
+                tracing::info!(child = path, "{signal}: stopping");
                 stopper.stop(StopCause::Shutdown);
                 tokio::select! {
                     outcome = booted => Outcome::Interrupted(signal, outcome.err()),

@@ -20,6 +20,9 @@ pub(crate) struct Findings {
     pub(crate) warnings: Vec<Warning>,
 }
 
+/// How many of a kind are told of a file.
+const MANY: usize = 10;
+
 /// Looks at what a file says.
 ///
 /// Not at more than can be known without a database: what has been applied already, by whomever,
@@ -46,14 +49,14 @@ pub(crate) fn check(file: &File, dialect: Dialect) -> Findings {
         return findings;
     }
     if is_sure(sql, dialect) {
-        for statement in &statements {
-            if let Kind::Transaction(control) = statement.kind
-                && ends_or_begins(control)
-            {
-                let words = first_words(statement.sql);
-                let reason = format!("{words}: {OWN_TRANSACTION}");
-                refuse(statement.at, reason, remedy_for_transaction(file));
-            }
+        let is_own = |statement: &&Statement<'_>| match statement.kind {
+            Kind::Transaction(control) => ends_or_begins(control),
+            _ => false,
+        };
+        for statement in statements.iter().filter(is_own).take(MANY) {
+            let words = first_words(statement.sql);
+            let reason = format!("{words}: {OWN_TRANSACTION}");
+            refuse(statement.at, reason, remedy_for_transaction(file));
         }
     }
     let statements = &statements;
@@ -113,7 +116,7 @@ fn needless_transactions(
             // SQLite does not refuse it, and what it does is looked at elsewhere.
             && !(dialect == Dialect::Sqlite && matches!(statement.kind, Kind::Settings { .. }))
     });
-    refused.map(move |statement| Warning {
+    refused.take(MANY).map(move |statement| Warning {
         file: file.to_string(),
         line: Some(place::of_offset(file.sql(), statement.at).line),
         message: format!(

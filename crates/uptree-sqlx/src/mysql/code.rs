@@ -16,8 +16,10 @@ pub(super) const DUPLICATE_KEY: u16 = 1062;
 pub(super) const NO_SUCH_TABLE: u16 = 1146;
 /// Of a command, on a table or a column.
 pub(super) const DENIED: [u16; 2] = [1142, 1143];
+/// MariaDB cannot describe a table that others are about to change.
+pub(super) const SKIPPED: u16 = 1684;
 /// A lock was not had in time; a deadlock, which others come out of.
-pub(super) const LOCKED: [u16; 2] = [1205, 1213];
+pub(super) const LOCKED: [u16; 3] = [1205, 1213, SKIPPED];
 pub(super) const TOO_LARGE: u16 = 1153;
 pub(super) const TOO_MANY_OF_USER: u16 = 1203;
 pub(super) const LIMIT_OF_USER: u16 = 1226;

@@ -1,6 +1,13 @@
 //! A process that dies between any two statements of a message, on a server.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, mysql::MySqlConnectOptions, raw_sql};
 use tempfile::TempDir;
@@ -81,29 +88,32 @@ impl Trial {
         tree.wait().await.map_err(|error| chain(&*error))
     }
 
-    /// Runs the first statements of the messages that a session would send, and is gone. Returns
-    /// whether there were so many.
-    async fn die_after(&self, statements: usize, file: &File) -> bool {
+    /// Runs statements in a session, and is gone.
+    async fn die_after(&self, statements: &[String]) {
         let options: MySqlConnectOptions = self.url.parse().unwrap();
-        let names = Names::new("_sqlx_migrations", None);
-        let tables = Tables::new(&names, options.get_database());
-        let parsed = statement::parse(file.sql(), Dialect::MySql);
-        let script = Script::new(file, parsed, false);
-        let mut all = Vec::new();
-        let mut from = Some(0);
-        while let Some(at) = from {
-            let part = script.part(at, &tables, ledger::Tables::All);
-            all.extend(part.message.sql().split("\n;\n").map(str::to_owned));
-            from = part.next;
-        }
         let mut connection = options.connect().await.unwrap();
-        for sql in all.iter().take(statements) {
+        for sql in statements {
             let sql = AssertSqlSafe(sql.clone());
             raw_sql(sql).execute(&mut connection).await.unwrap();
         }
         connection.close_hard().await.unwrap();
-        statements <= all.len()
     }
+}
+
+/// The statements of all the messages that a session sends for a file.
+fn messages(file: &File, database: &str) -> Vec<String> {
+    let names = Names::new("_sqlx_migrations", None);
+    let tables = Tables::new(&names, Some(database));
+    let parsed = statement::parse(file.sql(), Dialect::MySql);
+    let script = Script::new(file, parsed, false);
+    let mut all = Vec::new();
+    let mut from = Some(0);
+    while let Some(at) = from {
+        let part = script.part(at, &tables, ledger::Tables::All);
+        all.extend(part.message.sql().split("\n;\n").map(str::to_owned));
+        from = part.next;
+    }
+    all
 }
 
 /// All that the file can change.
@@ -131,37 +141,56 @@ fn state(server: &MariaDb, database: &str) -> String {
         )
 }
 
-#[tokio::test]
+/// Has a process die after so many statements, and another one go on.
+async fn die_at(server: &MariaDb, point: usize, expected: &str) {
+    let file = File::with_sql(2, "of text", FILE);
+    let database = format!("x{point}");
+    let trial = Trial::new(server, &database, FILE);
+    trial.boot(1).await.unwrap();
+    trial.die_after(&messages(&file, &database)[..point]).await;
+    let gone =
+        format!("SELECT COUNT(*) FROM information_schema.processlist WHERE db = '{database}'");
+    eventually(Duration::from_secs(10), || {
+        (server.query("", &gone) == "0").then_some(())
+    });
+    if let Err(error) = trial.boot(2).await {
+        panic!("at {point}: {error}");
+    }
+    let expected = expected.replace("undisturbed", &database);
+    assert_eq!(state(server, &database), expected, "at {point}");
+    server.query("", &format!("DROP DATABASE {database}"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn wherever_it_dies_it_goes_on_there_and_does_nothing_twice() {
     let Some(server) = MariaDb::start_with(["sync-frm=0"]) else {
         return;
     };
-    let file = File::with_sql(2, "of text", FILE);
     let undisturbed = Trial::new(&server, "undisturbed", FILE);
     undisturbed.boot(2).await.unwrap();
-    let expected = state(&server, "undisturbed");
+    let expected: Arc<str> = state(&server, "undisturbed").into();
+    let server = Arc::new(server);
 
-    let mut points = 0;
-    loop {
-        let database = format!("x{points}");
-        let trial = Trial::new(&server, &database, FILE);
-        trial.boot(1).await.unwrap();
-        if !trial.die_after(points, &file).await {
-            break;
-        }
-        let gone =
-            format!("SELECT COUNT(*) FROM information_schema.processlist WHERE db = '{database}'");
-        eventually(Duration::from_secs(10), || {
-            (server.query("", &gone) == "0").then_some(())
-        });
-        if let Err(error) = trial.boot(2).await {
-            panic!("at {points}: {error}");
-        }
-        let expected = expected.replace("undisturbed", &database);
-        assert_eq!(state(&server, &database), expected, "at {points}");
-        server.query("", &format!("DROP DATABASE {database}"));
-        points += 1;
+    let file = File::with_sql(2, "of text", FILE);
+    let points = messages(&file, "any").len();
+    assert!(points > 70, "{points}");
+    let next = Arc::new(AtomicUsize::new(0));
+    let lanes: Vec<_> = (0..4)
+        .map(|_| {
+            let (server, next, expected) = (server.clone(), next.clone(), expected.clone());
+            tokio::spawn(async move {
+                loop {
+                    let point = next.fetch_add(1, Ordering::Relaxed);
+                    if point > points {
+                        break;
+                    }
+                    die_at(&server, point, &expected).await;
+                }
+            })
+        })
+        .collect();
+    for lane in lanes {
+        lane.await.unwrap();
     }
     println!("{points} points");
-    assert!(points > 70, "{points}");
 }

@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 
-use super::sql::text;
+use super::{kind::within, sql::text};
 use crate::{
     split::{Dialect, Scanner},
     statement::{Action, Ddl, Kind, Name, Object, Statement, Verb},
@@ -40,10 +40,13 @@ impl Recovery {
 
 /// What is to be done about `statement`, which commits by itself.
 pub(super) fn recovery(statement: &Statement<'_>) -> Recovery {
+    if let Some(statement) = within(statement) {
+        return recovery(&statement);
+    }
     match &statement.kind {
         Kind::Ddl(ddl) => of_ddl(ddl, statement.sql),
-        // SET PASSWORD, SET autocommit.
-        Kind::Settings { .. } => Recovery::Repeat,
+        // SET PASSWORD, SET autocommit; ANALYZE TABLE.
+        Kind::Settings { .. } | Kind::Patient(_) => Recovery::Repeat,
         // A routine, a prepared statement.
         _ => Recovery::Ask,
     }
@@ -58,6 +61,7 @@ fn of_ddl(ddl: &Ddl, sql: &str) -> Recovery {
             Object::Table | Object::View | Object::Sequence => compare(names, relation),
             Object::Index => compare(&ddl.table, table),
             Object::Routine => compare(names, routine),
+            Object::Trigger if ddl.table.is_some() => compare(&ddl.table, triggers),
             Object::Trigger => compare(names, trigger),
             Object::Event => compare(names, event),
             Object::Database | Object::Schema => compare(names, database),
@@ -71,7 +75,9 @@ fn of_ddl(ddl: &Ddl, sql: &str) -> Recovery {
         (Verb::Alter | Verb::Rename, Object::Table) => {
             let new = ddl.actions.iter().filter(|action| is_of_table(action));
             let new = new.filter_map(|action| action.to.as_ref());
-            compare(names.iter().chain(new), table)
+            // A renaming alone has no actions.
+            let whole = ddl.to.iter().filter(|_| ddl.actions.is_empty());
+            compare(names.iter().chain(new).chain(whole), table)
         }
         // It may be given another name; for the rest, it can be repeated.
         (Verb::Alter, Object::Event) => compare(names, event),
@@ -102,7 +108,7 @@ fn is_ring(renamings: &[Action]) -> bool {
             after.insert(name, !exists);
         }
     }
-    before == after
+    !before.is_empty() && before == after
 }
 
 fn has_word(sql: &str, words: &[&str]) -> bool {
@@ -147,8 +153,25 @@ fn routine(schema: &str, name: &str) -> String {
     count("routines", "routine_schema", schema, "routine_name", name)
 }
 
+/// MariaDB looks through all the tables of the schema, or of all schemas if it is not that of the
+/// tables that is named.
 fn trigger(schema: &str, name: &str) -> String {
-    count("triggers", "trigger_schema", schema, "trigger_name", name)
+    count(
+        "triggers",
+        "event_object_schema",
+        schema,
+        "trigger_name",
+        name,
+    )
+}
+
+/// The triggers of a table.
+fn triggers(schema: &str, table: &str) -> String {
+    part(
+        "triggers",
+        "trigger_name",
+        &format!("event_object_schema = {schema} AND event_object_table = {table}"),
+    )
 }
 
 fn event(schema: &str, name: &str) -> String {
@@ -239,3 +262,6 @@ fn sum(columns: &str) -> String {
     let columns = columns.replace(", ", "), QUOTE(");
     format!("CONCAT(COUNT(*), ':', COALESCE(SUM(CRC32(CONCAT_WS(',', QUOTE({columns})))), 0))")
 }
+
+#[cfg(test)]
+mod tests;

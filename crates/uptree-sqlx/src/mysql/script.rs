@@ -9,6 +9,7 @@
 use std::ops::Range;
 
 use super::{
+    kind::{commits, ends_message, is_atomic, leaves_something, locked_too, sets_limit},
     message::{Message, Own, Unit, limit},
     picture::{Recovery, recovery},
     sql::Tables,
@@ -16,8 +17,8 @@ use super::{
 use crate::{
     files::File,
     ledger::{self, Mark},
-    split::{Dialect, Scanner, is_sure},
-    statement::{Control, Ddl, Kind, Pace, Statement, Verb},
+    split::{Dialect, is_sure},
+    statement::{Kind, Pace, Statement},
     steps::digests,
 };
 
@@ -228,8 +229,7 @@ impl Writer<'_, '_> {
                 }
                 // If it does not commit, neither is this.
                 self.mark(start, true, "''");
-                let commits = self.script.statements.get(start);
-                let commits = commits.is_none_or(Statement::commits_implicitly);
+                let commits = self.script.statements.get(start).is_none_or(commits);
                 if !commits || self.script.careful {
                     self.commit(start);
                 }
@@ -283,109 +283,5 @@ impl Writer<'_, '_> {
 /// `START TRANSACTION`, it leaves `LOCK TABLES` in force.
 pub(super) const BY_HAND: &str = "SET SESSION autocommit = 0";
 
-/// Whether a statement and its mark can be committed together.
-pub(super) fn is_atomic(statement: &Statement<'_>, careful: bool) -> bool {
-    !(statement.commits_implicitly() || careful && writes_rows(statement))
-}
-
-/// Whether it is known that it changes rows, and that a table without transactions would keep them.
-pub(super) fn writes_rows(statement: &Statement<'_>) -> bool {
-    let mut words = Scanner::new(statement.sql, Dialect::MySql);
-    let first = words.find_map(|token| token.word());
-    let reads = [
-        "select", "values", "table", "show", "explain", "describe", "desc", "use", "do",
-    ];
-    let reads = |word: &str| reads.iter().any(|read| word.eq_ignore_ascii_case(read));
-    statement.kind == Kind::Dml && !first.is_some_and(reads)
-}
-
-/// Whether it makes a table that knows no transactions, or may do so.
-pub(super) fn names_an_engine(sql: &str) -> bool {
-    let tokens = Scanner::new(sql, Dialect::MySql);
-    let mut words = tokens.filter(|token| !token.is_sign('='));
-    while let Some(token) = words.next() {
-        if (token.is("engine") || token.is("storage_engine") || token.is("default_storage_engine"))
-            && !words.next().is_some_and(|engine| engine.is("innodb"))
-        {
-            return true;
-        }
-    }
-    false
-}
-
-pub(super) fn sets_limit(statement: &Statement<'_>) -> bool {
-    statement.kind == Kind::Settings { lock_timeout: true }
-}
-
-/// Whether it can be answered with any number of results: what comes after it could not be told from
-/// them. None, if it stands in a comment for other servers.
-pub(super) fn ends_message(statement: &Statement<'_>) -> bool {
-    let routine = statement.kind == Kind::Dml && statement.commits_implicitly();
-    let conditional = match statement.sql.strip_prefix("/*!") {
-        // MariaDB skips what has one of MySQL 5.7's numbers or a later one.
-        Some(rest) => {
-            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-            rest[..digits]
-                .parse::<u32>()
-                .is_ok_and(|version| version >= 50_700)
-        }
-        None => statement.sql.starts_with("/*M!"),
-    };
-    routine || conditional
-}
-
-/// Whether something of it stays in the session, and would reach the next file.
-pub(super) fn leaves_something(statement: &Statement<'_>) -> bool {
-    let by_kind = match &statement.kind {
-        Kind::Ddl(
-            Ddl {
-                verb: Verb::Lock, ..
-            }
-            | Ddl {
-                temporary: true, ..
-            },
-        ) => true,
-        Kind::Settings { .. } | Kind::Transaction(_) => true,
-        // A routine.
-        Kind::Dml => statement.commits_implicitly(),
-        _ => false,
-    };
-    by_kind
-        || statement.sql.contains('@')
-        || is_first_word(statement, &["use", "prepare", "handler", "flush"])
-}
-
-/// Whether a file that goes on in its midst on a new connection needs it to be done again: what it
-/// sets is gone.
-pub(super) fn sets_something(statement: &Statement<'_>) -> bool {
-    match &statement.kind {
-        Kind::Settings { .. } => true,
-        Kind::Transaction(control) => *control == Control::Set,
-        Kind::Ddl(ddl) => ddl.verb == Verb::Lock,
-        _ => is_first_word(statement, &["use", "prepare", "deallocate"]),
-    }
-}
-
-fn is_first_word(statement: &Statement<'_>, words: &[&str]) -> bool {
-    let mut tokens = Scanner::new(statement.sql, Dialect::MySql);
-    let first = tokens.find(|token| token.word().is_some());
-    first.is_some_and(|first| words.iter().any(|word| first.is(word)))
-}
-
-/// What is to be put into `LOCK TABLES`, and where: with it in force, only the tables that it names
-/// can be written to.
-pub(super) fn locked_too(statement: &Statement<'_>, tables: &Tables) -> Option<(usize, String)> {
-    let Kind::Ddl(Ddl {
-        verb: Verb::Lock,
-        names,
-        ..
-    }) = &statement.kind
-    else {
-        return None;
-    };
-    let mut tokens = Scanner::new(statement.sql, Dialect::MySql);
-    let word = tokens.find(|token| token.is("tables") || token.is("table"))?;
-    let (ledger, steps) = (&tables.ledger, &tables.steps);
-    let more = format!(" {ledger} WRITE, {steps} WRITE, ");
-    (!names.is_empty()).then(|| (word.at + word.text.len(), more))
-}
+#[cfg(test)]
+mod tests;

@@ -1,24 +1,24 @@
 //! Migrating MySQL and MariaDB: what is sent, and what its answers mean.
 
-use std::{io::ErrorKind, time::Duration};
+mod apply;
+mod look;
+mod wire;
 
-use futures_util::TryStreamExt;
+use std::time::Duration;
+
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Either, Row as _,
+    ConnectOptions, Connection, Row as _,
     mysql::{MySqlConnectOptions, MySqlConnection, MySqlRow},
-    raw_sql,
 };
 use tokio::time::timeout;
 
 use super::{
-    blockers,
     brake::Engaged,
     code,
-    message::{Message, Own, Unit},
+    kind::is_atomic,
     picture::{self, Recovery, recovery},
-    script::{self, BY_HAND, Script, is_atomic, locked_too},
+    script::BY_HAND,
     sql::{LOCK, Tables},
-    watch::{Seen, Watch},
 };
 use crate::{
     activity::Activity,
@@ -26,28 +26,17 @@ use crate::{
     files::File,
     ledger::{self, Instance, Ledger, Mark, Names, Row},
     session::{Entry, Failure, Lock, Session, Verdict},
-    split::Dialect,
-    statement::{self, Statement},
+    statement::Statement,
 };
 
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
-
-/// How long what is no file's may take, waits for locks included.
-const SOON: Duration = Duration::from_secs(40);
 
 /// A session that has the lock, or asks for it. The server ends it when it has not heard of it for
 /// ten seconds, and so does the lock: what a connection that was cut in silence costs the others.
 /// What an administrator has set for short statements does not count.
 const SETTINGS: &str = "SET SESSION autocommit = 1, wait_timeout = 10 \
                         /*M!100101 , max_statement_time = 0 */ /*!50708 , max_execution_time = 0 */";
-
-/// Whether some tables of the database, or all new ones, know no transactions.
-const CAREFUL: &str = "SELECT @@default_storage_engine NOT IN (SELECT engine
-        FROM information_schema.engines WHERE transactions = 'YES')
-    OR EXISTS (SELECT 1 FROM information_schema.tables
-        WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE' AND engine NOT IN
-            (SELECT engine FROM information_schema.engines WHERE transactions = 'YES'))";
 
 /// A connection that migrates.
 ///
@@ -74,12 +63,6 @@ pub(crate) struct MySqlSession {
     paused: Option<(i64, usize)>,
 }
 
-/// What became of a message.
-struct Answer {
-    completed: usize,
-    outcome: Result<(), sqlx::Error>,
-}
-
 impl MySqlSession {
     pub(super) fn new(
         options: MySqlConnectOptions,
@@ -100,22 +83,6 @@ impl MySqlSession {
             own_limit: false,
             paused: None,
         }
-    }
-
-    async fn execute(&mut self, sql: String) -> Result<(), sqlx::Error> {
-        self.fetch_all(sql).await.map(drop)
-    }
-
-    /// Asks something of which an answer is soon to be expected.
-    async fn fetch_all(&mut self, sql: String) -> Result<Vec<MySqlRow>, sqlx::Error> {
-        let answer = raw_sql(AssertSqlSafe(sql)).fetch_all(&mut self.connection);
-        let answer = timeout(SOON, answer).await;
-        answer.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
-    }
-
-    async fn fetch_one(&mut self, sql: String) -> Result<MySqlRow, sqlx::Error> {
-        let rows = self.fetch_all(sql).await?;
-        rows.into_iter().next().ok_or(sqlx::Error::RowNotFound)
     }
 
     /// Does `first`, if all the tables are there, and reads them; in one message then.
@@ -145,211 +112,6 @@ impl MySqlSession {
             rows: rows.iter().map(row).collect::<Result<_, _>>()?,
             tables: self.there,
         })
-    }
-
-    /// Sends a message, and says how far it came. `total` is how many statements the file has, if it
-    /// is to be told which of them it is at.
-    async fn send(
-        &mut self,
-        message: &Message<'_>,
-        activity: &Activity,
-        total: Option<usize>,
-    ) -> Answer {
-        let mut completed = 0;
-        let mut watch = Watch::new(&self.options, self.id);
-        let sql = AssertSqlSafe(message.sql().to_owned());
-        let mut results = raw_sql(sql).fetch_many(&mut self.connection);
-        let outcome = loop {
-            let result = tokio::select! {
-                biased;
-                result = results.try_next() => result,
-                seen = watch.look() => match seen {
-                    Seen::AtWork(detail) => {
-                        activity.detail(detail);
-                        continue;
-                    }
-                    Seen::Lost => Err(sqlx::Error::Io(ErrorKind::TimedOut.into())),
-                },
-            };
-            match result {
-                Ok(Some(Either::Right(_))) => {}
-                Ok(Some(Either::Left(_))) => {
-                    completed += 1;
-                    watch.answered();
-                    if let (Some(total), Some(Unit::Statement(index))) =
-                        (total, message.unit(completed))
-                    {
-                        activity.statement(index + 1, total);
-                    }
-                }
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
-            }
-        };
-        drop(results);
-        watch.close().await;
-        Answer { completed, outcome }
-    }
-
-    /// Whether tables may know no transactions.
-    async fn careful(&mut self, sql: &str) -> Result<bool, sqlx::Error> {
-        let careful = match self.careful {
-            Some(careful) => careful,
-            None => {
-                let row = self.fetch_one(CAREFUL.to_owned()).await?;
-                row.try_get_unchecked::<i64, _>(0)? != 0
-            }
-        };
-        let names_an_engine = script::names_an_engine(sql);
-        // What it names will be there for those that come after it.
-        self.careful = Some(careful).filter(|_| !names_an_engine);
-        Ok(careful || names_an_engine)
-    }
-
-    async fn apply_sql(&mut self, file: &File, activity: &Activity) -> Result<(), Failure> {
-        let statements = statement::parse(file.sql(), Dialect::MySql);
-        let careful = match statements.iter().any(script::writes_rows) {
-            true => self.careful(file.sql()).await.map_err(Failure::Ledger)?,
-            false => false,
-        };
-        let script = Script::new(file, statements, careful);
-        let paused = self.paused.take();
-        let mut from = match paused {
-            Some((version, from)) if version == file.version() => from,
-            _ => 0,
-        };
-        self.used |= script.leaves_something();
-        loop {
-            let part = script.part(from, &self.tables, self.there);
-            let answer = self.send(&part.message, activity, Some(script.len())).await;
-            match (answer.outcome, part.next) {
-                (Ok(()), Some(next)) => from = next,
-                (Ok(()), None) => {
-                    self.there = ledger::Tables::All;
-                    return Ok(());
-                }
-                (Err(error), _) => {
-                    let completed = answer.completed;
-                    return Err(self.failed(&script, &part.message, completed, error).await);
-                }
-            }
-        }
-    }
-
-    /// What an error in a message means. What can be rolled back is, before anybody hears of it, and
-    /// the mark says where the file goes on.
-    async fn failed(
-        &mut self,
-        script: &Script<'_>,
-        message: &Message<'_>,
-        completed: usize,
-        error: sqlx::Error,
-    ) -> Failure {
-        let unit = message.unit(completed);
-        let file = message.file();
-        let statement = unit.and_then(|unit| script.statement(unit));
-        let error = self.cited_alone(statement, error).await;
-        let place = message.place(completed, cited(&error));
-        let Some(number) = code::number(&error) else {
-            return Failure::File(place, error);
-        };
-        if (unit, number) == (Some(Unit::Own(Own::Entry)), code::DUPLICATE_KEY) {
-            let _ = self.execute("ROLLBACK".to_owned()).await;
-            self.locked = false;
-            return Failure::Elsewhere;
-        }
-        let from = message.resume(completed);
-        let blockers = match code::LOCKED.contains(&number) {
-            true => blockers::find(&mut self.connection, statement).await,
-            false => Vec::new(),
-        };
-        let withdrawn = match from {
-            0 => self.tables.withdraw(file).join(";\n"),
-            from => self.tables.mark(file, &script.mark(from, false), "NULL"),
-        };
-        let withdrawn = format!("ROLLBACK;\n{withdrawn};\nCOMMIT");
-        let withdrawn = self.execute(withdrawn).await;
-        match (unit, code::LOCKED.contains(&number)) {
-            (_, true) if withdrawn.is_ok() => {
-                self.paused = Some((file.version(), from));
-                Failure::Locked {
-                    place,
-                    error,
-                    blockers,
-                }
-            }
-            (Some(Unit::Own(_)), _) => Failure::Ledger(error),
-            _ => Failure::File(place, error),
-        }
-    }
-
-    /// Has the server cite the statement that it does not understand without what came after it.
-    async fn cited_alone(
-        &mut self,
-        statement: Option<&Statement<'_>>,
-        error: sqlx::Error,
-    ) -> sqlx::Error {
-        let is_syntax = |error: &sqlx::Error| code::number(error) == Some(code::SYNTAX);
-        match statement.filter(|statement| is_syntax(&error) && !script::ends_message(statement)) {
-            Some(statement) => match self.execute(statement.sql.to_owned()).await {
-                Err(alone) if is_syntax(&alone) => alone,
-                _ => error,
-            },
-            None => error,
-        }
-    }
-
-    /// Runs a migration that is written in Rust, in a transaction as far as there is one.
-    async fn apply_code(&mut self, file: &File) -> Result<(), Failure> {
-        self.used = true;
-        let mut sql = vec![format!("{BY_HAND}, wait_timeout = 3600")];
-        if self.there != ledger::Tables::All {
-            sql.extend(self.tables.create());
-        }
-        sql.push(self.tables.enter(file));
-        match self.execute(sql.join(";\n")).await {
-            Ok(()) => self.there = ledger::Tables::All,
-            Err(error) if code::number(&error) == Some(code::DUPLICATE_KEY) => {
-                let _ = self.execute("ROLLBACK".to_owned()).await;
-                self.locked = false;
-                return Err(Failure::Elsewhere);
-            }
-            Err(error) => return Err(Failure::Ledger(error)),
-        }
-        let ran = match file.code().and_then(|code| code.of::<sqlx::MySql>()) {
-            Some(code) => code(&mut self.connection).await,
-            None => Err("it is written for another database".into()),
-        };
-        if let Err(error) = ran {
-            let withdrawn = self.tables.withdraw(file).join(";\n");
-            let _ = self
-                .execute(format!("ROLLBACK;\n{withdrawn};\nCOMMIT"))
-                .await;
-            return Err(Failure::Code(error));
-        }
-        let finish = self.tables.finish(file);
-        let finish = format!("{BY_HAND};\n{finish};\nCOMMIT");
-        self.execute(finish).await.map_err(Failure::Ledger)
-    }
-
-    fn marking(&self, file: &File, mark: &Mark, entry: Entry) -> Vec<String> {
-        let mut sql = Vec::new();
-        if mark.is_blank() {
-            sql.extend(self.tables.withdraw(file));
-        } else {
-            if entry == Entry::New {
-                sql.push(self.tables.enter(file));
-                sql.push(self.tables.enter_mark(file));
-            }
-            let before = mark.before.as_deref().map(super::sql::text);
-            let before = before.as_deref().unwrap_or("NULL");
-            sql.push(self.tables.mark(file, mark, before));
-            if mark.finished {
-                sql.push(self.tables.finish(file));
-            }
-        }
-        sql.push("COMMIT".to_owned());
-        sql
     }
 }
 
@@ -431,25 +193,11 @@ impl Session for MySqlSession {
 
     async fn resume(
         &mut self,
-        _file: &File,
+        file: &File,
         statements: &[Statement<'_>],
         done: usize,
     ) -> Result<(), Failure> {
-        let failed = |error| Failure::File(None, error);
-        let done = statements.get(..done).unwrap_or_default();
-        self.used = true;
-        self.careful("").await.map_err(failed)?;
-        self.own_limit = done.iter().any(script::sets_limit);
-        for statement in done
-            .iter()
-            .filter(|statement| script::sets_something(statement))
-        {
-            let (offset, more) = locked_too(statement, &self.tables).unwrap_or_default();
-            let (head, tail) = statement.sql.split_at(offset);
-            let sql = format!("{head}{more}{tail}");
-            self.execute(sql).await.map_err(failed)?;
-        }
-        Ok(())
+        self.set_again(file, statements, done).await
     }
 
     fn is_atomic(&self, statement: &Statement<'_>) -> bool {
@@ -458,10 +206,7 @@ impl Session for MySqlSession {
 
     async fn picture(&mut self, statement: &Statement<'_>) -> Result<String, sqlx::Error> {
         match recovery(statement) {
-            Recovery::Compare(picture) => {
-                let row = self.fetch_one(format!("SELECT {picture}")).await?;
-                row.try_get_unchecked(0)
-            }
+            Recovery::Compare(picture) => self.draw(&picture).await,
             Recovery::Repeat | Recovery::Ask => Ok(String::new()),
         }
     }
@@ -504,44 +249,7 @@ impl Session for MySqlSession {
         entry: Entry,
         activity: &Activity,
     ) -> Result<(), Failure> {
-        let index = mark.done - 1;
-        let mut message = Message::new(file, index);
-        message.own(Own::Frame, BY_HAND);
-        self.own_limit |= script::sets_limit(statement);
-        if !self.own_limit {
-            message.limit(statement.pace());
-        }
-        message.statement(index, statement, locked_too(statement, &self.tables));
-        let marks_follow = !script::ends_message(statement);
-        if marks_follow {
-            message.own(Own::Frame, BY_HAND);
-            for sql in self.marking(file, mark, entry) {
-                message.own(Own::Ledger, &sql);
-            }
-        }
-        // The walk itself tells which statement it is.
-        let answer = self.send(&message, activity, None).await;
-        if let Err(error) = answer.outcome {
-            let error = match message.unit(answer.completed) {
-                Some(Unit::Statement(_)) => self.cited_alone(Some(statement), error).await,
-                _ => error,
-            };
-            let _ = self.execute("ROLLBACK".to_owned()).await;
-            let place = message.place(answer.completed, cited(&error));
-            return Err(match code::number(&error) {
-                _ if place.is_none() => Failure::Ledger(error),
-                Some(number) if code::LOCKED.contains(&number) => Failure::Locked {
-                    place,
-                    blockers: blockers::find(&mut self.connection, Some(statement)).await,
-                    error,
-                },
-                _ => Failure::File(place, error),
-            });
-        }
-        match marks_follow {
-            true => Ok(()),
-            false => self.mark(file, mark, entry).await.map_err(Failure::Ledger),
-        }
+        self.run_step(file, statement, mark, entry, activity).await
     }
 
     async fn reset(&mut self) -> Result<(), sqlx::Error> {
@@ -598,11 +306,4 @@ fn row(row: &MySqlRow) -> Result<Row, sqlx::Error> {
 /// Whether the tables may be read, if at all, and not be written to.
 fn is_forbidden(error: &sqlx::Error) -> bool {
     is_read_only(error) || code::number(error).is_some_and(|number| code::DENIED.contains(&number))
-}
-
-/// What the server cites of a statement, from where it could not go on.
-fn cited(error: &sqlx::Error) -> Option<&str> {
-    let message = error.as_database_error()?.message();
-    let (_, cited) = message.split_once(" near '")?;
-    Some(cited.rsplit_once("' at line ")?.0)
 }

@@ -73,6 +73,8 @@ pub(super) enum Own {
     Entry,
     /// The last that is written of a file.
     Done,
+    /// Ends a file's transaction.
+    Commit,
     /// Other writing of ours.
     Ledger,
 }
@@ -169,6 +171,13 @@ impl<'a> Message<'a> {
     pub(super) fn unit(&self, completed: usize) -> Option<Unit<'a>> {
         let is_known = self.unsure_from.is_none_or(|from| completed < from);
         self.units.get(completed).copied().filter(|_| is_known)
+    }
+
+    /// How many files are committed when so many statements are completed.
+    pub(super) fn commits(&self, completed: usize) -> usize {
+        let done = self.units.iter().take(completed);
+        done.filter(|unit| matches!(unit, Unit::Own(Own::Commit)))
+            .count()
     }
 
     /// The next statement that is not ours.

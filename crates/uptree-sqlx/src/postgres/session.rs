@@ -65,10 +65,10 @@ pub(crate) struct PgSession {
     observer: Observer,
     tables: Tables,
     there: ledger::Tables,
-    /// Whether there is no table yet but those of the ledger.
-    is_empty: bool,
-    /// Whether many files may go into one message, since there is nothing yet.
+    /// Whether many files go into one message, since nothing has been applied yet.
     batches: bool,
+    /// What is wrong with a file that came after others in their message.
+    found: Option<(i64, Failure)>,
     /// The lock's key, once the database's name is known.
     key: i64,
     locked: Locked,
@@ -119,8 +119,8 @@ impl PgSession {
             observer,
             tables: Tables::new(names),
             there: ledger::Tables::None,
-            is_empty: false,
             batches: false,
+            found: None,
             key: 0,
             locked: Locked::No,
             begun: Vec::new(),
@@ -185,7 +185,7 @@ async fn answers(
     while let Some(result) = results.try_next().await? {
         if let Either::Left(_) = result {
             let number = completed.fetch_add(1, Ordering::Relaxed);
-            if let Some(Unit::Own(Own::Done)) = message.unit(number) {
+            if let Some(Unit::Own(Own::Commit)) = message.unit(number) {
                 files += 1;
                 activity.files(files);
             }

@@ -58,18 +58,14 @@ impl Tables {
     }
 
     /// Who this session is, and which of the tables there are: pid, database, the ledger's schema or
-    /// the one that it would be made in, whether it exists, whether both others do, whether there is
-    /// no other table or view, but those of extensions, and whether the schema exists.
+    /// the one that it would be made in, whether it exists, whether both others do, and whether the
+    /// schema exists.
     pub(super) fn orientation(&self) -> String {
         let [ledger, steps, instances] = [&self.ledger, &self.steps, &self.instances].map(literal);
         let own = match &self.names.schema {
             Some(schema) => literal(schema),
             None => "pg_catalog.current_schema()".to_owned(),
         };
-        let names = &self.names;
-        let plain = [&names.ledger, &names.steps, &names.instances].map(literal);
-        let plain = plain.join(", ");
-        // The numbers before are those of what every database has.
         format!(
             "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_database()::text,
                     pg_catalog.quote_ident(coalesce(
@@ -79,13 +75,6 @@ impl Tables {
                     pg_catalog.to_regclass({ledger}) IS NOT NULL,
                     pg_catalog.to_regclass({steps}) IS NOT NULL
                         AND pg_catalog.to_regclass({instances}) IS NOT NULL,
-                    NOT EXISTS (
-                        SELECT FROM pg_catalog.pg_class AS c
-                        WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-                          AND c.relname NOT IN ({plain}) AND NOT EXISTS (
-                            SELECT FROM pg_catalog.pg_depend AS d
-                            WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                              AND d.objid = c.oid AND d.deptype = 'e')),
                     pg_catalog.to_regnamespace({own}::text) IS NOT NULL"
         )
     }
@@ -269,11 +258,11 @@ pub(super) fn keep_but(for_transaction: bool, check: bool, said: &str) -> String
     format!("SELECT {}", settings.join(",\n"))
 }
 
-/// Between two files of one transaction: what it is in one of its own.
-pub(super) fn between(check: bool) -> String {
+/// What a reset has undone that a pooler would say again before the next transaction.
+pub(super) fn as_connected() -> String {
     let connected =
         CONNECTED.map(|(name, value)| format!("pg_catalog.set_config('{name}', '{value}', true)"));
-    format!("{},\n{}", keep(true, check), connected.join(",\n"))
+    format!("SELECT {}", connected.join(", "))
 }
 
 /// Takes the locks for the transaction; fails, with a division by zero, if another has one of them.

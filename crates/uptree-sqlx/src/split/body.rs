@@ -174,7 +174,7 @@ enum Last {
     Begin,
     /// `IF` in the header of a routine, which may be `IF NOT EXISTS`.
     If,
-    /// `CHARACTER`, `RETURNS`, `OR`, `.`: what follows is no statement.
+    /// `CHARACTER`, `RETURNS`, `.`: what follows is no statement.
     NoStatement,
 }
 
@@ -239,32 +239,33 @@ impl Compound {
 
     /// Before a routine's body: its name, parameters (which are in parentheses), characteristics.
     fn routine(&mut self, token: &Token<'_>) {
+        let last = std::mem::take(&mut self.last);
         let Some(word) = token.word() else {
-            if token.is_sign('.') {
-                self.last = Last::NoStatement;
+            match token.text {
+                "." => self.last = Last::NoStatement,
+                // What came before it was a label.
+                ":" if last == Last::First => self.body(),
+                _ => {}
             }
             return;
         };
-        let word = word.to_ascii_lowercase();
-        match (std::mem::take(&mut self.last), word.as_str()) {
+        match (last, word.to_ascii_lowercase().as_str()) {
             (Last::NoStatement, "if") => self.last = Last::If,
             (Last::If, "not") => self.last = Last::If,
             (Last::If, "exists") => self.last = Last::NoStatement,
             (Last::NoStatement, _) => {}
-            (_, "returns" | "character" | "charset" | "collate" | "language") => {
-                self.last = Last::NoStatement;
-            }
+            (_, "returns" | "character" | "language" | "comment") => self.last = Last::NoStatement,
             (
                 _,
-                "comment" | "sql" | "not" | "deterministic" | "contains" | "no" | "reads" | "data"
-                | "modifies" | "security" | "definer" | "invoker" | "unsigned" | "signed"
-                | "zerofill" | "precision" | "varying" | "binary" | "ascii" | "unicode" | "byte"
-                | "aggregate",
-            ) => {}
-            _ => {
+                "begin" | "if" | "case" | "loop" | "repeat" | "while" | "for" | "return" | "select"
+                | "insert" | "update" | "delete" | "replace" | "call" | "with" | "set" | "do"
+                | "signal" | "create" | "alter" | "drop",
+            ) => {
                 self.body();
                 self.within(token);
             }
+            // The rest of a type, a characteristic, a label.
+            _ => self.last = Last::First,
         }
     }
 

@@ -110,7 +110,10 @@ impl<'a> Scanner<'a> {
     }
 
     fn begins_conditional(&self, text: &str) -> bool {
-        self.dialect == Dialect::MySql && (text.starts_with("/*!") || text.starts_with("/*M!"))
+        // No server is as new as the number that MariaDB's dumps begin with.
+        let never = text.starts_with("/*!999999") || text.starts_with("/*M!999999");
+        let marked = text.starts_with("/*!") || text.starts_with("/*M!");
+        self.dialect == Dialect::MySql && marked && !never
     }
 
     /// The length of the mark that `text` begins with.
@@ -297,21 +300,14 @@ fn tagged(text: &str, tag: &str) -> Option<usize> {
 
 /// The length of `/* … */`.
 fn block_comment(text: &str, nested: bool) -> Option<usize> {
+    let bytes = text.as_bytes();
     let mut at = 2;
     let mut depth = 1;
     while depth > 0 {
-        let rest = &text[at..];
-        let end = rest.find("*/")?;
-        // The end of one may be the beginning of the other: `/*/`.
-        match rest[..=end].find("/*").filter(|_| nested) {
-            Some(open) => {
-                depth += 1;
-                at += open + 2;
-            }
-            None => {
-                depth -= 1;
-                at += end + 2;
-            }
+        match bytes.get(at..at + 2)? {
+            b"*/" => (depth, at) = (depth - 1, at + 2),
+            b"/*" if nested => (depth, at) = (depth + 1, at + 2),
+            _ => at += 1,
         }
     }
     Some(at)

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use sqlx::{AssertSqlSafe, sqlite::SqliteConnection};
 use uptree_app::help;
 
+use super::script::speaks_of;
 use crate::{
     files::File,
     place::Place,
@@ -48,7 +49,10 @@ fn at(place: Option<&Place>) -> String {
 
 /// Whether a file means to be run without foreign keys.
 pub(super) fn turns_off(file: &File) -> bool {
-    file.code().is_none() && file.sets_foreign_keys().iter().any(|set| !set.on)
+    // Most files need no closer look, and it is asked often.
+    file.code().is_none()
+        && speaks_of(file.sql(), "foreign_keys")
+        && file.sets_foreign_keys().iter().any(|set| !set.on)
 }
 
 /// Whether they are enforced on a connection.

@@ -5,8 +5,9 @@
 
 use std::{
     fs::{File, TryLockError, remove_file},
-    io,
+    io::{self, Read, Write},
     path::{Path, PathBuf},
+    process,
 };
 
 /// The lock; freed, and its file removed, when it is dropped.
@@ -20,7 +21,7 @@ impl LockFile {
     /// `None` if another has it.
     pub(crate) fn try_take(path: &Path) -> io::Result<Option<Self>> {
         loop {
-            let file = File::options()
+            let mut file = File::options()
                 .create(true)
                 .truncate(false)
                 .write(true)
@@ -33,12 +34,35 @@ impl LockFile {
             // Whoever had it may have removed it after it was opened here: then the next to come
             // makes another, and has the lock of that one.
             if is_at(&file, path) {
+                // For who asks; what cannot be written is not told.
+                let _ = file
+                    .set_len(0)
+                    .and_then(|()| write!(file, "{}", process::id()));
                 return Ok(Some(Self {
                     path: path.to_owned(),
                     _file: file,
                 }));
             }
         }
+    }
+}
+
+impl LockFile {
+    /// Who has it, in words; `None` if nobody does, or that cannot be seen.
+    ///
+    /// For the moment of the look it cannot be taken, which whoever tries does again.
+    pub(crate) fn holder(path: &Path) -> Option<String> {
+        let mut file = File::open(path).ok()?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => {}
+            _ => return None,
+        }
+        let mut id = String::new();
+        let _ = file.read_to_string(&mut id);
+        Some(match id.is_empty() {
+            true => "another process".to_owned(),
+            false => format!("process {id}"),
+        })
     }
 }
 
@@ -78,6 +102,21 @@ mod tests {
         drop(first);
         assert!(!path.exists());
         assert!(LockFile::try_take(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn who_has_it_can_be_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db-migrate");
+        assert_eq!(LockFile::holder(&path), None);
+        assert!(!path.exists(), "to ask leaves nothing");
+        let lock = LockFile::try_take(&path).unwrap();
+        let holder = format!("process {}", process::id());
+        assert_eq!(LockFile::holder(&path), Some(holder));
+        drop(lock);
+        // As one that is killed leaves it.
+        std::fs::write(&path, "7").unwrap();
+        assert_eq!(LockFile::holder(&path), None);
     }
 
     #[test]

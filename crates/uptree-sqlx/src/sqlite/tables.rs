@@ -1,5 +1,7 @@
 //! The ledger and the tables beside it, as SQLite has them.
 
+use std::ops::RangeInclusive;
+
 use sqlx::{
     AssertSqlSafe, Row as _, raw_sql,
     sqlite::{SqliteConnection, SqliteRow},
@@ -145,7 +147,7 @@ impl LedgerTables {
         &mut self,
         connection: &mut SqliteConnection,
         file: &File,
-        done: usize,
+        done: RangeInclusive<usize>,
         entry: Entry,
     ) -> Result<bool, sqlx::Error> {
         self.create(connection).await?;
@@ -160,7 +162,9 @@ impl LedgerTables {
             .await?;
         Ok(match (found, entry) {
             (None, Entry::New) => true,
-            (Some((success, found)), Entry::There) => !success && found == i64::try_from(done).ok(),
+            (Some((false, found)), Entry::There) => found
+                .and_then(|found| usize::try_from(found).ok())
+                .is_some_and(|found| done.contains(&found)),
             _ => false,
         })
     }

@@ -1,6 +1,6 @@
 //! The parts of an `ALTER`.
 
-use super::{Action, Object, Verb, cursor::Cursor};
+use super::{Action, ActionLock, Object, Verb, cursor::Cursor};
 
 /// The actions that follow the name of a table, or of what is altered like one.
 pub(super) fn actions(cursor: &mut Cursor<'_>) -> Vec<Action> {
@@ -40,9 +40,7 @@ impl Action {
             name: None,
             to: None,
             conditional: false,
-            concurrently: false,
-            finalizes: false,
-            weak: false,
+            lock: ActionLock::Strong,
         }
     }
 }
@@ -74,12 +72,18 @@ fn action(cursor: &mut Cursor<'_>) -> Action {
             action.object = Object::Partition;
             cursor.eat("partition");
             action.name = cursor.name();
-            action.concurrently = cursor.eat("concurrently");
-            action.finalizes = cursor.eat("finalize");
+            if cursor.eat("concurrently") {
+                action.lock = ActionLock::Concurrently;
+            } else if cursor.eat("finalize") {
+                action.lock = ActionLock::Finalize;
+            }
         }
         // `CLUSTER ON`, `SET WITHOUT CLUSTER`, `SET (fillfactor = 70)`, `RESET (..)`.
         _ => {
-            action.weak = cursor.sees("on") || cursor.sees("without cluster") || cursor.sees("(");
+            let is_weak = ["on", "without cluster", "("];
+            if is_weak.iter().any(|words| cursor.sees(words)) {
+                action.lock = ActionLock::Weak;
+            }
         }
     }
     action
@@ -115,13 +119,15 @@ fn object(cursor: &mut Cursor<'_>, action: &mut Action) {
     };
     action.conditional = cursor.eat_condition();
     // An index may have no name.
-    if !cursor.sees("(") && !(action.object == Object::Index && cursor.sees("using")) {
+    let is_nameless = cursor.sees("(") || action.object == Object::Index && cursor.sees("using");
+    if !is_nameless {
         action.name = cursor.name();
     }
     // `ALTER COLUMN a SET STATISTICS 100`, `SET (n_distinct = 5)`
-    action.weak = action.verb == Verb::Alter
-        && action.object == Object::Column
-        && (cursor.sees("set statistics") || cursor.sees("set (") || cursor.sees("reset ("));
+    let is_weak = ["set statistics", "set (", "reset ("];
+    if action.verb == Verb::Alter && is_weak.iter().any(|words| cursor.sees(words)) {
+        action.lock = ActionLock::Weak;
+    }
 }
 
 fn rename(cursor: &mut Cursor<'_>, action: &mut Action) {

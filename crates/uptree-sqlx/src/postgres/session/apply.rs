@@ -6,16 +6,28 @@ use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 
 use super::{
     super::{
-        batch::batch,
         message::{Cut, Message, Own, Timeouts, Unit},
         sql,
     },
     Locked, PgSession, code_of, stopping,
 };
-use crate::{activity::Activity, files::File, ledger, session::Failure, statement::Pace};
+use crate::{
+    activity::Activity,
+    files::File,
+    ledger,
+    session::Failure,
+    split::{Dialect, is_sure},
+    statement::Pace,
+};
 
 /// How long a statement waits for a lock at which others queue up behind it.
 const MOMENT: Duration = Duration::from_millis(100);
+
+/// How much goes into one message: all of it is in the server's memory.
+const SIZE: usize = 16 << 20;
+
+/// How often the server is made to tell how far a message with many files has come.
+const TOLD: usize = 50;
 
 impl PgSession {
     /// Applies as many files as go into one message, and says how many.
@@ -28,40 +40,35 @@ impl PgSession {
         if file.code().is_some() {
             return self.apply_code(file, activity).await.map(|()| 1);
         }
-        if self.batches {
-            let (count, again) = batch(files);
-            self.batches = again;
-            if count > 1 {
-                match self
-                    .apply_whole(&files[..count], activity, Cut::ByPace)
-                    .await
-                {
-                    Ok(()) => return Ok(count),
-                    Err(Failure::Elsewhere) => return Err(Failure::Elsewhere),
-                    // Whatever the server has against it, it is not because of the many.
-                    Err(failure) if self.is_over(&failure) => return Err(failure),
-                    // One by one, so that the outcome and the error are those of one by one.
-                    Err(_) => {
-                        self.batches = false;
-                        activity.begin();
-                    }
-                }
-            }
+        // It has been found out already what is wrong with it.
+        if let Some((version, failure)) = self.found.take()
+            && version == file.version()
+        {
+            return Err(failure);
         }
-        let applied = self
-            .apply_whole(&files[..1], activity, Cut::ByStatement)
-            .await;
-        applied.map(|()| 1)
-    }
-
-    /// Whether nothing more can be done in this session.
-    fn is_over(&self, failure: &Failure) -> bool {
-        let (Failure::File(_, error) | Failure::Ledger(error)) = failure else {
-            return false;
+        let count = if self.batches { together(files) } else { 1 };
+        let cut = match count {
+            1 => Cut::ByStatement,
+            _ => Cut::ByPace,
         };
-        // The server's classes for a connection, and for an operator's intervention.
-        let is_lost = |code: String| code.starts_with("08") || code.starts_with("57");
-        self.badge.is_stopping() || code_of(error).is_none_or(is_lost)
+        let (done, outcome) = self.apply_whole(&files[..count], activity, cut).await;
+        match outcome {
+            Ok(()) => Ok(count),
+            Err(failure) if done > 0 => {
+                self.found = Some((files[done].version(), failure));
+                Ok(done)
+            }
+            Err(Failure::File(_, error)) if count > 1 && is_syntax_error(&error) => {
+                // The server reads the whole of a message before it runs any of it: the first files
+                // may be good.
+                self.batches = false;
+                let (_, outcome) = self
+                    .apply_whole(&files[..1], activity, Cut::ByStatement)
+                    .await;
+                outcome.map(|()| 1)
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     /// A transaction, what it needs, and its lock.
@@ -90,28 +97,33 @@ impl PgSession {
         }
     }
 
-    /// A message that applies these files, and enters them: two, if it is not sure where the file
-    /// ends.
+    /// A message that applies these files, and enters them, by a transaction for each: two messages,
+    /// if it is not sure where the file ends.
     fn messages<'f>(&mut self, files: &[&'f File], cut: Cut) -> Vec<Message<'f>> {
-        let mut message = Message::new();
-        message.own(Own::Frame, "BEGIN");
-        let (sent, said) = match files {
-            [file] => message.opening(file),
-            _ => (0, ""),
-        };
-        self.settle_in(&mut message, true, said);
-        if self.there == ledger::Tables::All {
-            message.own(Own::Ledger, &self.tables.forget_old());
-        } else {
-            for sql in self.tables.create(sql::TYPES) {
-                message.own(Own::Ledger, &sql);
-            }
-        }
         let timeouts = self.timeouts();
+        let told = (files.len() / TOLD).max(1);
         let mut messages = Vec::new();
+        let mut message = Message::new();
         for (index, file) in files.iter().enumerate() {
+            if index > 0 && index % told == 0 {
+                message.flush();
+            }
+            message.own(Own::Frame, "BEGIN");
+            let (sent, said) = message.opening(file);
+            self.settle_in(&mut message, true, said);
             if index > 0 {
-                message.own(Own::Keep, &sql::between(self.checks_clients));
+                message.own(Own::Keep, &sql::as_connected());
+            }
+            if index + 1 < files.len() {
+                // The last one waits for the disk, and with it for all of them.
+                message.own(Own::Frame, "SET LOCAL synchronous_commit = off");
+            }
+            if index == 0 && self.there == ledger::Tables::All {
+                message.own(Own::Ledger, &self.tables.forget_old());
+            } else if index == 0 {
+                for sql in self.tables.create(sql::TYPES) {
+                    message.own(Own::Ledger, &sql);
+                }
             }
             message.own(Own::Entry, &self.tables.enter(file));
             message.file(file, sent, &timeouts, cut);
@@ -120,8 +132,8 @@ impl PgSession {
                 messages.push(std::mem::take(&mut message));
             }
             self.finish(&mut message, file);
+            message.own(Own::Commit, "COMMIT");
         }
-        message.own(Own::Frame, "COMMIT");
         messages.push(message);
         messages
     }
@@ -137,29 +149,34 @@ impl PgSession {
         message.own(Own::Done, &self.tables.timed(file));
     }
 
+    /// Applies these files; returns how many of them are, and what is wrong with the next.
     async fn apply_whole(
         &mut self,
         files: &[&File],
         activity: &Activity,
         cut: Cut,
-    ) -> Result<(), Failure> {
+    ) -> (usize, Result<(), Failure>) {
+        let mut done = 0;
         for message in self.messages(files, cut) {
             let answer = self.send(&message, activity).await;
+            done += message.commits(answer.completed);
+            if done > 0 {
+                self.there = ledger::Tables::All;
+            }
             let Err(error) = answer.outcome else {
                 continue;
             };
             // Nothing was done yet, and if it was cut in the wrong place, that is not the file's
             // fault.
-            let unreadable = answer.completed == 0 && code_of(&error).as_deref() == Some("42601");
-            if unreadable && message.is_cut() && cut != Cut::Whole {
+            let unreadable = answer.completed == 0 && is_syntax_error(&error);
+            if unreadable && message.is_cut() && cut != Cut::Whole && files.len() == 1 {
                 return Box::pin(self.apply_whole(files, activity, Cut::Whole)).await;
             }
             let failed = self.failed(&message, answer.completed, error, activity);
-            return Err(failed.await);
+            return (done, Err(failed.await));
         }
-        self.there = ledger::Tables::All;
         self.observer.relax();
-        Ok(())
+        (done, Ok(()))
     }
 
     /// What an error in a message means; the transaction is rolled back before anybody hears of it.
@@ -243,7 +260,7 @@ impl PgSession {
         }
         let mut message = Message::new();
         self.finish(&mut message, file);
-        message.own(Own::Frame, "COMMIT");
+        message.own(Own::Commit, "COMMIT");
         let answer = self.send(&message, activity).await;
         match answer.outcome {
             Ok(()) => {
@@ -276,6 +293,25 @@ impl PgSession {
             lost = self.observer.watch(&nothing, activity) => Err(Failure::File(None, lost)),
         }
     }
+}
+
+/// How many of the first files go into one message.
+fn together(files: &[&File]) -> usize {
+    let mut room = SIZE;
+    let fits = |file: &&&File| {
+        let length = file.sql().len();
+        let fits = length <= room
+            && file.in_transaction()
+            && file.code().is_none()
+            && is_sure(file.sql(), Dialect::Postgres);
+        room = room.saturating_sub(length);
+        fits
+    };
+    files.iter().take_while(fits).count().max(1)
+}
+
+fn is_syntax_error(error: &sqlx::Error) -> bool {
+    code_of(error).as_deref() == Some("42601")
 }
 
 /// The server's position.

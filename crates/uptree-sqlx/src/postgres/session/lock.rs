@@ -67,7 +67,7 @@ impl PgSession {
         }
         self.locked = Locked::Free;
         let ledger = self.ledger(&rows)?;
-        self.batches = ledger.rows.is_empty() && self.is_empty;
+        self.batches = ledger.rows.is_empty();
         Ok(Lock::Taken(ledger))
     }
 

@@ -83,8 +83,7 @@ impl PgSession {
             (true, false) => ledger::Tables::Sqlx,
             (true, true) => ledger::Tables::All,
         };
-        self.is_empty = row.try_get(5)?;
-        self.tables.has_schema = row.try_get(6)?;
+        self.tables.has_schema = row.try_get(5)?;
         Ok(())
     }
 

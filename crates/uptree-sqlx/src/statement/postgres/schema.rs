@@ -1,7 +1,8 @@
 //! `CREATE`, `ALTER` and `DROP`, and which lock each takes.
 
 use super::super::{
-    Action, Ddl, Kind, Object, Patient, Task, Traits, Verb, alter, cursor::Cursor, ddl::object,
+    Action, ActionLock, Ddl, Kind, Object, Patient, Task, Traits, Verb, alter, cursor::Cursor,
+    ddl::object,
 };
 
 pub(super) fn create(cursor: &mut Cursor<'_>, traits: &mut Traits) -> Kind {
@@ -126,8 +127,8 @@ fn alter_table(cursor: &mut Cursor<'_>, mut ddl: Ddl, traits: &mut Traits) -> Ki
     let all = |is: fn(&Action) -> bool| !ddl.actions.is_empty() && ddl.actions.iter().all(is);
     let task = if all(|action| action.verb == Verb::Validate) {
         Some(Task::Validate)
-    } else if all(|action| action.concurrently || action.finalizes) {
-        traits.needs_no_transaction = all(|action| action.concurrently);
+    } else if all(|action| action.verb == Verb::Detach && action.lock != ActionLock::Strong) {
+        traits.needs_no_transaction = all(|action| action.lock == ActionLock::Concurrently);
         Some(Task::Detach)
     } else {
         None
@@ -145,7 +146,7 @@ fn alter_table(cursor: &mut Cursor<'_>, mut ddl: Ddl, traits: &mut Traits) -> Ki
     let is_weak = |action: &Action| match action.verb {
         Verb::Validate => true,
         Verb::Rename => ddl.object == Object::Index,
-        _ => action.weak,
+        _ => action.lock == ActionLock::Weak,
     };
     ddl.strong = !ddl.actions.iter().all(is_weak);
     ddl.settle_rename();
