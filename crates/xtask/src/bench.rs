@@ -34,7 +34,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 fn migrate(own: &Path, args: &[String], target: &Path) -> Result<()> {
     needs::ensure();
     build(own, "bench-migrate")?;
-    let mut bench = Command::new(own.join("release/bench_migrate"));
+    let mut bench = Command::new(own.join("release/bench-migrate"));
     step("bench", bench.args(args).arg("--target").arg(target))
 }
 

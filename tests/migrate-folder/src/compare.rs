@@ -113,7 +113,7 @@ impl Comparison {
             (Some(theirs), Some(ours)) => (theirs, ours),
             (theirs, _) => {
                 let one = if theirs.is_some() { "sqlx" } else { "Uptree" };
-                let difference = format!("{name}: has rows only with {one}");
+                let difference = format!("{name}: is there only with {one}");
                 match again.is_some_and(|again| again.is_some() != theirs.is_some()) {
                     true => self.erratic.push(name.to_owned()),
                     false => self.differences.push(difference),
@@ -121,6 +121,16 @@ impl Comparison {
                 return;
             }
         };
+        // Columns are known only where there is a row.
+        if theirs.rows.is_empty() != ours.rows.is_empty() {
+            let (n, m) = (theirs.rows.len(), ours.rows.len());
+            let steady = again.flatten().is_none_or(|again| again.rows.len() == n);
+            match steady {
+                true => self.differences.push(format!("{name}: {}", count_of(n, m))),
+                false => self.erratic.push(name.to_owned()),
+            }
+            return;
+        }
         if theirs.columns != ours.columns {
             let columns = |table: &Table| table.columns.join(", ");
             let (theirs, ours) = (columns(theirs), columns(ours));
@@ -167,7 +177,7 @@ fn rows(theirs: &Table, ours: &Table, columns: &[usize]) -> Option<String> {
     }
     let (n, m) = (theirs.rows.len(), ours.rows.len());
     if n != m {
-        return Some(format!("{n} rows with sqlx, {m} with Uptree"));
+        return Some(count_of(n, m));
     }
     let kept: usize = one
         .iter()
@@ -183,6 +193,10 @@ fn rows(theirs: &Table, ours: &Table, columns: &[usize]) -> Option<String> {
         true => format!("{differ} of {n} rows combine their values differently"),
         false => format!("{differ} of {n} rows differ, in {}", names.join(", ")),
     })
+}
+
+fn count_of(theirs: usize, ours: usize) -> String {
+    format!("{theirs} rows with sqlx, {ours} with Uptree")
 }
 
 /// The values of a column, whatever the rows' order.
@@ -248,6 +262,8 @@ mod tests {
     #[test]
     fn rows_that_differ_are_counted_and_their_columns_named() {
         let sqlx = state(&[["1", "x"], ["2", "y"]]);
+        let mut empty = State::default();
+        empty.tables.insert("t".to_owned(), Table::default());
         let cases = [
             (
                 state(&[["1", "x"], ["2", "z"]]),
@@ -258,7 +274,8 @@ mod tests {
                 "t: 2 of 2 rows combine their values differently",
             ),
             (state(&[["1", "x"]]), "t: 2 rows with sqlx, 1 with Uptree"),
-            (State::default(), "t: has rows only with sqlx"),
+            (State::default(), "t: is there only with sqlx"),
+            (empty, "t: 2 rows with sqlx, 0 with Uptree"),
         ];
         for (uptree, difference) in cases {
             check(&sqlx, &uptree, &sqlx, (&[difference], &[]));

@@ -75,7 +75,7 @@ impl MySql {
         let name = database();
         self.execute(&format!("CREATE DATABASE {name}")).await?;
         let mut url = self.url.clone();
-        url.set_path(&name);
+        url.set_path(name);
         Ok(url.into())
     }
 

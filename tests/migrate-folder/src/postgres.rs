@@ -54,7 +54,11 @@ const DATABASE: &str = "
 
 impl Postgres {
     pub(crate) async fn connect(url: &str) -> Result<Self> {
-        let url: Url = url.parse().context("the URL cannot be read")?;
+        let mut url: Url = url.parse().context("the URL cannot be read")?;
+        if url.path().trim_start_matches('/').is_empty() {
+            // Not everybody has a database named like them.
+            url.set_path("postgres");
+        }
         let mut connection = open(url.as_str()).await?;
         let roles = roles(&mut connection).await?;
         Ok(Self {
@@ -70,7 +74,7 @@ impl Postgres {
         let name = database();
         self.execute(&format!("CREATE DATABASE {name}")).await?;
         let mut url = self.url.clone();
-        url.set_path(&name);
+        url.set_path(name);
         Ok(url.into())
     }
 
@@ -98,9 +102,11 @@ impl Postgres {
     pub(crate) async fn state(&mut self, url: &str, folder: &Folder) -> Result<State> {
         let mut state = State::default();
         let mut connection = open(url).await?;
-        // As `pg_dump` does: names are written in full.
+        // As `pg_dump` does: names are written in full. To read a table may need the usual path, for
+        // the functions of its indexes.
         rows(&mut connection, "SET search_path = ''").await?;
         self.definitions(url, &mut connection, &mut state).await?;
+        rows(&mut connection, "RESET search_path").await?;
         for row in rows(&mut connection, DATABASE).await? {
             state.define(text(&row, 0)?, &text(&row, 1)?);
         }

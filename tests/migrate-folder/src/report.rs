@@ -44,7 +44,9 @@ impl<'a> Report<'a> {
             (Outcome::Applied, Outcome::Applied) => !self.folder.files.is_empty(),
             (Outcome::Failed(theirs), Outcome::Failed(_)) if self.in_one && server.rolls_back() => {
                 let file = theirs.version.and_then(|version| self.folder.file(version));
-                file.is_some_and(|file| file.in_transaction)
+                // Nothing at all is left of the first: no ledger either.
+                let first = self.folder.files.first().map(|file| file.version);
+                first != theirs.version && file.is_some_and(|file| file.in_transaction)
             }
             _ => false,
         }
@@ -54,7 +56,6 @@ impl<'a> Report<'a> {
         let same = match (&self.sqlx, &self.uptree) {
             (Outcome::Applied, Outcome::Applied) => true,
             (Outcome::Refused(_), Outcome::Refused(_)) => true,
-            // What sqlx stumbles over, Uptree has seen in time.
             (Outcome::Failed(_), Outcome::Refused(_)) => self.in_one,
             (Outcome::Failed(theirs), Outcome::Failed(ours)) => {
                 self.in_one && same_error(theirs, ours)
@@ -76,12 +77,11 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Uptree's own words are around what the database said, which may name the ledger otherwise.
+/// Whether the database said the same. It may be of the ledger, whose name is not written alike.
 fn same_error(theirs: &Failure, ours: &Failure) -> bool {
-    let message = theirs.message.as_deref();
-    let code = theirs.code.as_deref().filter(|code| code.len() == 5);
-    message.is_some_and(|message| ours.text.contains(message))
-        || code.is_some_and(|code| ours.text.contains(&format!("SQLSTATE {code}")))
+    let same = theirs.message.is_some() && theirs.message == ours.message;
+    let code = theirs.code.as_ref().filter(|code| code.len() == 5);
+    same || code.is_some() && code == ours.code.as_ref()
 }
 
 impl fmt::Display for Report<'_> {
@@ -98,6 +98,13 @@ impl fmt::Display for Report<'_> {
             {
                 let message = theirs.message.as_deref().unwrap_or(&theirs.text);
                 writeln!(f, "fails in {} with both: {message}", self.place(theirs))?;
+            }
+            // What sqlx stumbles over, Uptree has seen in time.
+            (Outcome::Failed(theirs), Outcome::Refused(ours)) if self.in_one => {
+                let message = theirs.message.as_deref().unwrap_or(&theirs.text);
+                writeln!(f, "fails in {} with both: {message}", self.place(theirs))?;
+                writeln!(f, "Uptree says so before it begins:")?;
+                indented(f, &ours.text)?;
             }
             (sqlx, uptree) => {
                 for (name, outcome) in [("sqlx", sqlx), ("Uptree", uptree)] {

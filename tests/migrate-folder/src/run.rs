@@ -1,6 +1,6 @@
 //! One tool, one database.
 
-use std::fmt;
+use std::{error::Error, fmt};
 
 use anyhow::{Context, Result};
 use sqlx::{
@@ -9,7 +9,7 @@ use sqlx::{
     migrate::{MigrateError, Migrator as Embedded},
 };
 use uptree_app::{Child, StopCause, Supervisor, chain};
-use uptree_sqlx::{DatabaseSettings, Migrator, Repo};
+use uptree_sqlx::{DatabaseSettings, DriverError, Migrator, Repo};
 
 use crate::{
     folder::{self, Folder},
@@ -61,7 +61,8 @@ impl Outcome {
     }
 
     /// Learns from what is there: the file of a failure that does not say it is the one after those
-    /// that are applied; without a ledger nothing was begun.
+    /// that are applied; if there is no ledger, and
+    /// the database has said nothing, nothing was begun.
     pub(crate) fn place(self, folder: &Folder, state: &State) -> Self {
         let Self::Failed(mut failure) = self else {
             return self;
@@ -73,7 +74,7 @@ impl Outcome {
             at.map(|at| applied.swap_remove(at)).is_none()
         });
         failure.version = failure.version.or(next.map(|file| file.version));
-        match state.has_ledger {
+        match state.has_ledger || failure.message.is_some() {
             true => Self::Failed(failure),
             false => Self::Refused(failure),
         }
@@ -154,8 +155,27 @@ async fn by_uptree(folder: &Folder, url: &str) -> Result<Outcome> {
             _ = tree.wait().await;
             Outcome::Applied
         }
-        Err(error) => Outcome::Failed(named(folder, chain(&*error))),
+        Err(error) => {
+            let mut failure = named(folder, chain(&*error));
+            if let Some(said) = said(&*error) {
+                failure.message = Some(said.message().to_owned());
+                failure.code = said.code().map(Into::into);
+            }
+            Outcome::Failed(failure)
+        }
     })
+}
+
+/// What the database said, if it did.
+fn said<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a dyn DatabaseError> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<DriverError>() {
+            return error.as_sqlx().as_database_error();
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// With the file that the text names: the one named first.

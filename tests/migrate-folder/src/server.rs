@@ -1,5 +1,10 @@
 //! The server at the URL, whatever its kind.
 
+use std::{
+    sync::LazyLock,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
 use anyhow::{Result, bail};
 
 use crate::{folder::Folder, mysql::MySql, postgres::Postgres, sqlite::Sqlite, state::State};
@@ -52,7 +57,12 @@ impl Server {
     }
 }
 
-/// A name that nobody else has.
-pub(crate) fn database() -> String {
-    format!("uptree_migrate_folder_{}", std::process::id())
+/// A name that nobody else has, the same for each database that we make.
+pub(crate) fn database() -> &'static str {
+    static NAME: LazyLock<String> = LazyLock::new(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.unwrap_or_default().as_secs();
+        format!("uptree_migrate_folder_{}_{now}", std::process::id())
+    });
+    &NAME
 }

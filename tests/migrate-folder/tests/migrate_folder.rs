@@ -120,6 +120,45 @@ fn it_says_who_fails_where_only_one_does() {
     assert!(is_clean(&server));
 }
 
+/// What is compared where there is no `pg_dump` for the server.
+#[test]
+fn the_catalogs_say_what_a_dump_says() {
+    let Some(server) = Postgres::start() else {
+        return;
+    };
+    let definitions = || server.psql("postgres", include_str!("../src/postgres.sql"));
+    let empty = definitions();
+    server.psql(
+        "postgres",
+        "CREATE TYPE mood AS ENUM ('well', 'ill');
+         CREATE TABLE t (a int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, b mood DEFAULT 'ill');
+         CREATE TABLE _uptree_instances (id bigint PRIMARY KEY);
+         CREATE VIEW v AS SELECT a FROM t;
+         CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+         CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f();
+         COMMENT ON COLUMN t.b IS 'how it is'",
+    );
+    let full = definitions();
+    for said in [
+        "TYPE mood|",
+        "labels well, ill",
+        "COLUMN public.t.a|1 integer, not null",
+        "CONSTRAINT t_pkey on t|PRIMARY KEY (a)",
+        "INDEX public.t_pkey|CREATE UNIQUE INDEX",
+        "v public.v|",
+        "ROUTINE f()|",
+        "TRIGGER g on public.t|CREATE TRIGGER g BEFORE INSERT",
+        "COMMENT on column b of table t|how it is",
+        "SEQUENCE public.t_a_seq|integer from 1",
+    ] {
+        assert!(
+            full.contains(said) && !empty.contains(said),
+            "{said} in {full}"
+        );
+    }
+    assert!(!full.contains("_uptree"), "{full}");
+}
+
 #[test]
 fn a_signal_leaves_nothing_on_the_server() {
     let Some(server) = Postgres::start() else {

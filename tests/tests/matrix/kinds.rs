@@ -155,6 +155,7 @@ pub(crate) fn rebuilt_table(first_line: &str) -> Kind {
         name: "a table that is made anew",
         before: vec![before.to_owned()],
         files: vec![file],
+        code: false,
     }
 }
 

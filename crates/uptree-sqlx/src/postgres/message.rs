@@ -161,6 +161,15 @@ impl<'a> Message<'a> {
         self.cut
     }
 
+    /// Whether a file of it speaks of a transaction that may only read.
+    pub(super) fn says_read_only(&self) -> bool {
+        let says = |piece: &Piece<'_>| {
+            let text = piece.file.sql().to_ascii_lowercase();
+            text.contains("read only") || text.contains("read_only")
+        };
+        self.pieces.iter().any(says)
+    }
+
     /// How many completions it is answered with, if that is known.
     #[cfg(test)]
     fn completions(&self) -> Option<usize> {

@@ -206,6 +206,11 @@ impl PgSession {
                 self.checks_clients = false;
                 Failure::Elsewhere
             }
+            // Elsewhere it says that the server is a copy, and is waited for.
+            (_, Some("25006")) if message.says_read_only() => {
+                let why = "its transaction may only read, and cannot enter it in the ledger";
+                Failure::Code(why.into())
+            }
             (_, Some("55P03")) => {
                 let (_, place) = message.place(completed, None);
                 let blockers = self.observer.give_up(activity).await;

@@ -1,6 +1,7 @@
 //! Processes that migrate one database, all at once.
 
 use std::{
+    env,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
     process::{Child, Command, Stdio},
@@ -14,7 +15,7 @@ use uptree_tests::Proxy;
 
 use crate::databases::Job;
 
-/// How long a herd may take before it is killed.
+/// How long a herd may say nothing before it is killed.
 const LIMIT: Duration = Duration::from_secs(180);
 
 /// What came of it.
@@ -45,13 +46,14 @@ pub(crate) fn run(job: &Job, server: SocketAddr, rtt: Duration) -> Result<Run> {
     let (saying, said) = mpsc::channel();
     let mut herd = Herd(Vec::new());
     for _ in 0..job.processes {
-        let mut process = Command::new(&job.program)
+        let mut process = Command::new(env::current_exe()?)
+            .args(["peer", job.peer])
             .args([job.folder.as_os_str(), url.as_ref()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| format!("{} cannot be run", job.program.display()))?;
+            .context("this program cannot be run")?;
         listen(&mut process, saying.clone())?;
         herd.0.push(process);
     }
@@ -66,7 +68,12 @@ pub(crate) fn run(job: &Job, server: SocketAddr, rtt: Duration) -> Result<Run> {
     let mut done = Vec::new();
     let mut ended = 0;
     while ended < job.processes {
-        match next(&said)? {
+        let Ok(said) = next(&said) else {
+            // Who has said nothing by now has failed.
+            herd.kill();
+            break;
+        };
+        match said {
             Said::Ready => {}
             Said::Done(at) => done.push(at),
             Said::Ended => ended += 1,
@@ -134,11 +141,17 @@ impl Herd {
     }
 }
 
-impl Drop for Herd {
-    fn drop(&mut self) {
+impl Herd {
+    fn kill(&mut self) {
         for process in &mut self.0 {
             _ = process.kill();
             _ = process.wait();
         }
+    }
+}
+
+impl Drop for Herd {
+    fn drop(&mut self) {
+        self.kill();
     }
 }

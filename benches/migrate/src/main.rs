@@ -4,6 +4,7 @@
 mod chart;
 mod databases;
 mod herd;
+mod peers;
 mod report;
 mod works;
 
@@ -15,11 +16,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use crate::{
     databases::Databases,
     herd::Run,
+    peers::Ask,
     works::{SYSTEMS, System, WORKS, Work},
 };
 
@@ -31,7 +33,10 @@ use crate::{
 /// a herd's is from a common start, logins included, to the last one's end. Every round runs every
 /// migrator once for each work, in rotating order. `bare` is no migrator: it reads the ledger.
 #[derive(Parser)]
-#[command(name = "cargo xtask bench migrate")]
+#[command(
+    name = "cargo xtask bench migrate",
+    args_conflicts_with_subcommands = true
+)]
 struct Cli {
     /// How many rounds
     #[arg(long, value_name = "N", default_value_t = 5)]
@@ -54,6 +59,15 @@ struct Cli {
     /// The project's target folder
     #[arg(long, hide = true, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target"))]
     target: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Migrate one database, when the input ends
+    #[command(hide = true)]
+    Peer(Ask),
 }
 
 /// A migrator that has used this much time for a row takes no part in its further rounds.
@@ -76,6 +90,9 @@ struct Cell {
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
+    if let Some(Command::Peer(ask)) = cli.command {
+        return ask.run();
+    }
     let mut rows = cli.rows();
     anyhow::ensure!(!rows.is_empty(), "no work is measured like that");
     let databases = Databases::start().context("a server of Postgres is needed")?;

@@ -1,6 +1,6 @@
 //! The server, and databases in the state that a work begins with.
 
-use std::{cell::RefCell, collections::BTreeSet, env, fs, net::SocketAddr, path::PathBuf};
+use std::{cell::RefCell, collections::BTreeSet, fs, net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
@@ -21,7 +21,7 @@ pub(crate) struct Databases {
 
 /// What a herd is to do. The database is a new one, if there is something to apply.
 pub(crate) struct Job {
-    pub(crate) program: PathBuf,
+    pub(crate) peer: &'static str,
     pub(crate) folder: PathBuf,
     pub(crate) url: String,
     pub(crate) processes: usize,
@@ -62,7 +62,7 @@ impl Databases {
             }
         };
         Ok(Job {
-            program: program(system)?,
+            peer: system.name,
             folder: self.folder(applied + pending)?,
             url: self.server.url(name),
             processes: work.processes(n),
@@ -80,7 +80,7 @@ impl Databases {
         let name = format!("{}_{applied}", system.name);
         if self.templates.borrow_mut().insert(name.clone()) {
             let job = Job {
-                program: program(system)?,
+                peer: system.name,
                 folder: self.folder(applied)?,
                 url: self.server.create_database(&name),
                 processes: 1,
@@ -103,8 +103,4 @@ impl Databases {
         }
         Ok(folder)
     }
-}
-
-fn program(system: &System) -> Result<PathBuf> {
-    Ok(env::current_exe()?.with_file_name(system.program))
 }

@@ -3,25 +3,19 @@
 /// A migrator.
 pub(crate) struct System {
     pub(crate) name: &'static str,
-    /// Its program, beside this one.
-    pub(crate) program: &'static str,
     /// Whose ledger it reads; its own, if it has one.
     pub(crate) ledger: &'static str,
 }
 
 pub(crate) const SYSTEMS: [System; 4] = [
-    system("uptree", "migrate_uptree", "uptree"),
-    system("sqlx", "migrate_sqlx", "sqlx"),
-    system("refinery", "migrate_refinery", "refinery"),
-    system("bare", "migrate_bare", "sqlx"),
+    system("uptree", "uptree"),
+    system("sqlx", "sqlx"),
+    system("refinery", "refinery"),
+    system("bare", "sqlx"),
 ];
 
-const fn system(name: &'static str, program: &'static str, ledger: &'static str) -> System {
-    System {
-        name,
-        program,
-        ledger,
-    }
+const fn system(name: &'static str, ledger: &'static str) -> System {
+    System { name, ledger }
 }
 
 impl System {
