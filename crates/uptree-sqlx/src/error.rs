@@ -363,6 +363,21 @@ impl MigrateError {
         }
     }
 
+    /// The database's errors that are behind it: of a migration in Rust any that is among its
+    /// causes.
+    pub(crate) fn has_sqlx(&self, test: impl Fn(&sqlx::Error) -> bool) -> bool {
+        if let Self::Code { source, .. } = self {
+            let mut cause: Option<&(dyn Error + 'static)> = Some(&**source);
+            while let Some(error) = cause {
+                if error.downcast_ref().is_some_and(&test) {
+                    return true;
+                }
+                cause = error.source();
+            }
+        }
+        self.as_sqlx().is_some_and(test)
+    }
+
     /// The error with what to do about it, where something can be.
     pub(crate) fn with_help(self) -> BoxError {
         let remedy = match &self {

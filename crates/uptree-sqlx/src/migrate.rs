@@ -139,7 +139,7 @@ async fn run_sessions<M: Migratable>(
                 run.wait.sleep(cx, &run.pulse).await;
                 continue;
             }
-            Err(error) if error.as_sqlx().is_some_and(M::Session::may_pass) => error,
+            Err(error) if error.has_sqlx(M::Session::may_pass) => error,
             Err(error) => return Err(error),
         };
         if cx.is_cancelled() || run.tries >= TRIES {

@@ -7,9 +7,12 @@ use uptree_app::Starting;
 
 use crate::{ConnectError, error::Chain};
 
-/// How long one attempt may take: a packet that is dropped in silence must not take the whole
-/// start.
+/// How long the first attempt may take: a packet that is dropped in silence must not take the whole
+/// start. Each that is not answered in time gives the next one twice as long, up to [`LONGEST`]: where
+/// a herd has more to ask than the server can answer, those who leave after 5 s ask again and again,
+/// and it answers only those who have left.
 const ATTEMPT: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// How long a child that is restarted tries. While it starts, its supervisor can restart nobody
 /// else: to fail hands the wait to the supervisor, which spaces its attempts. At boot there is
@@ -37,10 +40,11 @@ where
 {
     let since = Instant::now();
     // A start that may take less than an attempt should still end by saying what was attempted.
-    let limit = match cx.deadline() {
-        Some(deadline) => ATTEMPT.min((deadline - since).mul_f64(0.9)),
-        None => ATTEMPT,
+    let most = match cx.deadline() {
+        Some(deadline) => LONGEST.min((deadline - since).mul_f64(0.9)),
+        None => LONGEST,
     };
+    let mut limit = ATTEMPT.min(most);
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
     let mut reminder = Reminder::new();
     let mut crowded = false;
@@ -60,10 +64,12 @@ where
                 });
             }
             Ok(Err(error)) => error,
-            Err(_) => ConnectError::TimedOut {
-                what: format!("cannot connect to {target}"),
-                limit,
-            },
+            Err(_) => {
+                let what = format!("cannot connect to {target}");
+                let error = ConnectError::TimedOut { what, limit };
+                limit = most.min(limit * 2);
+                error
+            }
         };
         crowded |= error.is_crowded();
         let patient = cx.incarnation() == 0 || since.elapsed() < PATIENCE_AT_RESTART;
@@ -102,7 +108,8 @@ impl Backoff {
 
     /// Waits; not at all once the start is called off.
     pub(crate) async fn wait(&mut self, cx: &Starting) {
-        let pause = self.next.mul_f64(0.5 + fastrand::f64() / 2.0);
+        // From next to nothing: those who come at once leave at once, and must not come at once again.
+        let pause = self.next.mul_f64(0.1 + 0.9 * fastrand::f64());
         self.next = self.last.min(self.next * 2);
         tokio::select! {
             () = cx.cancelled() => {}

@@ -122,6 +122,16 @@ fn is_setting(statement: &Statement<'_>) -> bool {
     statement.sql.split_whitespace().next().is_some_and(is_set)
 }
 
+/// Whether what was set for it may be gone after a statement.
+fn resets(statement: &Statement<'_>) -> bool {
+    let is_reset = |word: &str| word.eq_ignore_ascii_case("RESET");
+    statement
+        .sql
+        .split_whitespace()
+        .next()
+        .is_some_and(is_reset)
+}
+
 fn is_set_transaction(statement: &Statement<'_>) -> bool {
     let mut words = statement.sql.split_whitespace();
     let mut is = |word| {
@@ -247,9 +257,10 @@ impl<'a> Message<'a> {
         let first = limits.clone().next().flatten();
         let sure = is_sure(sql, Dialect::Postgres);
         let told = cut == Cut::ByStatement && (2..=TOLD).contains(&total);
-        let one_pace = limits
-            .clone()
-            .all(|limit| limit.is_none() || limit == first);
+        let one_pace = !statements.iter().any(resets)
+            && limits
+                .clone()
+                .all(|limit| limit.is_none() || limit == first);
         if sent == 0 && (!sure || cut == Cut::Whole || (one_pace && !told)) {
             self.limit(timeouts, first.unwrap_or(Pace::Ordinary));
             if sure {
@@ -275,6 +286,9 @@ impl<'a> Message<'a> {
             }
             self.piece(file, statement.at, statement.sql);
             self.units.push(unit(file, statement, index, total));
+            if resets(statement) {
+                now = None;
+            }
         }
     }
 

@@ -137,17 +137,21 @@ impl Tables {
         format!(
             "INSERT INTO {table}
                  (version, description, installed_on, success, checksum, execution_time)
-             VALUES ({version}, {description}, pg_catalog.clock_timestamp(), {success}, \
-                     pg_catalog.decode('{checksum}', 'hex'), {execution_time})"
+             SELECT {version}, {description}, pg_catalog.clock_timestamp(), {success}, \
+                    pg_catalog.decode('{checksum}', 'hex'), {execution_time}"
         )
     }
 
-    /// Writes how long a file has taken.
+    /// Writes how long a file has taken; and its whole row, if the file has taken that out, as those
+    /// do that begin anew with one file in place of many.
     pub(super) fn timed(&self, file: &File) -> String {
         let (table, version) = (&self.ledger, file.version());
+        let insert = self.insert(file, true, "0");
         format!(
-            "UPDATE {table} SET execution_time = execution_time + {NANOSECONDS}
-             WHERE version = {version}"
+            "WITH timed AS (
+                 UPDATE {table} SET execution_time = execution_time + {NANOSECONDS}
+                 WHERE version = {version} RETURNING version)
+             {insert} WHERE NOT EXISTS (SELECT FROM timed)"
         )
     }
 
