@@ -69,6 +69,13 @@ impl Activity {
         self.now().blockers = blockers;
     }
 
+    /// It has got what it was tried again for.
+    pub(crate) fn unblocked(&self) {
+        let mut now = self.now();
+        now.attempt = 0;
+        now.blockers.clear();
+    }
+
     /// What the database says of its own progress.
     #[cfg_attr(not(feature = "postgres"), allow(dead_code))]
     pub(crate) fn detail(&self, detail: Option<String>) {
@@ -134,6 +141,11 @@ mod tests {
             activity.words(),
             ", statement 2 of 5, attempt 3, blocked by process 7 (app) and process 8 (psql), \
              building index: scanning table 3/9"
+        );
+        activity.unblocked();
+        assert_eq!(
+            activity.words(),
+            ", statement 2 of 5, building index: scanning table 3/9"
         );
         activity.begin();
         assert_eq!(activity.words(), "");

@@ -84,6 +84,7 @@ pub(crate) async fn run<S: Session>(
             }
         }
         retry.reset();
+        activity.unblocked();
     }
     walk.reset().await?;
     Ok(true)

@@ -6,12 +6,19 @@ mod support;
 
 use std::{
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions, raw_sql};
-use support::{Service, boot_and_stop, eventually, herd, migrations, settings, soon, write};
-use uptree_sqlx::DatabaseSettings;
+use support::{
+    Service, boot_and_stop, embedded, eventually, herd, migrations, settings, soon, write,
+};
+use uptree_app::{IntoChild, StopCause, Supervisor, Tree, TreeOptions};
+use uptree_sqlx::{DatabaseSettings, Migrator, Repo};
 use uptree_tests::Postgres;
 
 const TABLE: (&str, &str) = (
@@ -367,4 +374,46 @@ async fn a_file_s_own_limit_is_kept_and_waiting_for_rows_is_not_hurried() {
             .log()
             .contains("canceling statement due to lock timeout")
     );
+}
+
+#[tokio::test]
+async fn a_migration_in_rust_does_not_hold_up_readers_either() {
+    let Some(server) = Postgres::start() else {
+        return;
+    };
+    let (settings, folder) = with_table(&server, COLUMN).await;
+    std::fs::remove_file(folder.path().join(COLUMN.0)).unwrap();
+    let repo = Repo::new(&settings);
+    let runs = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&runs);
+    let migrator = Migrator::new(&repo, embedded()).code::<sqlx::Postgres>(
+        2,
+        "column",
+        move |connection: &mut PgConnection| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move {
+                raw_sql("ALTER TABLE t ADD COLUMN c int")
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            })
+        },
+    );
+    let reader = server.session("x", "BEGIN; SELECT * FROM t");
+    let root = Supervisor::new("app")
+        .child(repo)
+        .child(migrator)
+        .into_child();
+    let mut tree = Tree::spawn(root, TreeOptions::default());
+    eventually(async || (runs.load(Ordering::Relaxed) > 2).then_some(())).await;
+    assert!(
+        server
+            .log()
+            .contains("canceling statement due to lock timeout")
+    );
+    drop(reader);
+    soon(tree.ready()).await.unwrap();
+    assert_eq!(server.psql("x", COLUMNS), "2");
+    tree.stop(StopCause::Shutdown);
+    soon(tree.wait()).await.unwrap();
 }

@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use support::{Service, boot_and_stop, eventually, migrations, settings, write};
 use uptree_tests::{Cut, Postgres, Proxy};
 
@@ -175,6 +177,35 @@ async fn an_index_that_is_half_built_is_dropped_and_built_again() {
         assert!(indexes.contains(&name), "{statement}: {state}");
         assert!(!state.contains("t_id_idx1"), "{statement}: {state}");
     }
+}
+
+#[tokio::test]
+async fn a_stop_while_an_index_is_built_frees_the_lock_and_the_next_start_builds_it() {
+    let Some(server) = Postgres::start() else {
+        return;
+    };
+    base(&server, "base");
+    let url = copy(&server, "x");
+    let folder = migrations(&[(
+        "0001_i.sql",
+        "-- no-transaction\nCREATE INDEX CONCURRENTLY t_id ON t (id)",
+    )]);
+    let settings = settings(&url, folder.path());
+    let reader = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM t";
+    let reader = server.session("x", reader);
+    let mut service = Service::spawn(&settings);
+    until(&server, "x", INVALID, "t").await;
+    runs(&server, "x", "CREATE INDEX").await;
+    let took = service.stop().await;
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    until(&server, "x", LOCKS, "0").await;
+    drop(reader);
+    boot_and_stop(&settings).await.unwrap();
+    assert_eq!(server.psql("x", INVALID), "f");
+    assert_eq!(
+        server.psql("x", "SELECT version, success FROM _sqlx_migrations"),
+        "1|t"
+    );
 }
 
 #[tokio::test]

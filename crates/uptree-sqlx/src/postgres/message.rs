@@ -201,13 +201,9 @@ impl<'a> Message<'a> {
 
     /// The next statement that is not ours.
     pub(super) fn next_of_a_file(&self, completed: usize) -> Option<Unit<'a>> {
-        let next = |at| {
-            self.unit(at)
-                .filter(|unit| matches!(unit, Unit::File { .. }))
-        };
-        let ours = |at: &usize| matches!(self.unit(*at), Some(Unit::Own(_)));
-        let at = (completed..).take_while(ours).count() + completed;
-        next(at)
+        let rest = self.units.get(completed..)?;
+        let ours = |unit: &&Unit<'_>| matches!(unit, Unit::Own(_));
+        self.unit(completed + rest.iter().take_while(ours).count())
     }
 
     /// Adds a statement of ours.

@@ -42,6 +42,9 @@ const UNREACHED: Duration = Duration::from_secs(15);
 /// will never come.
 const ANSWER: Duration = Duration::from_secs(3);
 
+/// How many bytes a second reach the server at least.
+const SLOWEST: u64 = 1 << 16;
+
 /// How much longer than a try an attempt waits that is to have an autovacuum cancelled.
 const BEYOND_DEADLOCK: Duration = Duration::from_millis(200);
 
@@ -96,6 +99,12 @@ impl Observer {
         self.autovacuum = Autovacuum::None;
     }
 
+    /// Nothing is migrated for now: others may need the connection.
+    pub(super) fn rest(&mut self) {
+        self.relax();
+        self.connection = None;
+    }
+
     /// A statement has not got its lock. Returns who had it, in words, if that was seen.
     pub(super) async fn give_up(&mut self, activity: &Activity) -> Vec<String> {
         // The next attempt may be shorter than it takes to connect.
@@ -145,13 +154,15 @@ impl Observer {
         self.blockers.iter().map(words).collect()
     }
 
-    /// Tells of a message for as long as it is under way, of which so many statements are completed.
-    /// Completes only when there is nothing to wait for any more.
+    /// Tells of a message for as long as it is under way, that has so many bytes, and of which so many
+    /// statements are completed. Completes only when there is nothing to wait for any more.
     pub(super) async fn watch(
         &mut self,
+        length: usize,
         completed: &AtomicUsize,
         activity: &Activity,
     ) -> sqlx::Error {
+        let arrives = UNREACHED + Duration::from_secs(length as u64 / SLOWEST);
         let since = Instant::now();
         let mut last = None;
         // Where it moves on there is nothing to be seen.
@@ -187,7 +198,7 @@ impl Observer {
                 }
                 Err(_) => {}
             }
-            let answer = if was_worked_on { ANSWER } else { UNREACHED };
+            let answer = if was_worked_on { ANSWER } else { arrives };
             if worked_on + answer < reached {
                 self.end_it().await;
                 return lost("the server does not work on the migration any more");

@@ -7,6 +7,7 @@ mod read;
 mod steps;
 
 use std::{
+    borrow::Cow,
     future::Future,
     io,
     sync::{
@@ -161,7 +162,7 @@ impl PgSession {
                 tokio::select! {
                     biased;
                     outcome = answers => outcome,
-                    lost = self.observer.watch(&completed, activity) => Err(lost),
+                    lost = self.observer.watch(message.sql().len(), &completed, activity) => Err(lost),
                 }
             }
         };
@@ -236,6 +237,7 @@ impl Session for PgSession {
     }
 
     async fn unlock(&mut self) {
+        self.observer.rest();
         self.unlock_all().await;
     }
 
@@ -344,5 +346,5 @@ impl Session for PgSession {
 /// The database's code for an error.
 fn code_of(error: &sqlx::Error) -> Option<String> {
     let code = error.as_database_error().and_then(DatabaseError::code);
-    code.map(|code| code.into_owned())
+    code.map(Cow::into_owned)
 }

@@ -180,8 +180,8 @@ impl Tables {
         let before = mark.before.as_deref().map_or("NULL".into(), literal);
         let mut sql = Vec::new();
         if entry == Entry::New {
-            let began = format!("-{NANOSECONDS}");
-            sql.push(self.insert(file, mark.finished, &began));
+            let time = format!("-{NANOSECONDS}");
+            sql.push(self.insert(file, mark.finished, &time));
         }
         sql.push(format!(
             "INSERT INTO {steps} AS s

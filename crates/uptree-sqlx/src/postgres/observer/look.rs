@@ -83,37 +83,46 @@ impl Blocker {
     }
 }
 
-/// The tables of progress: since which version, what to call the work, its phase, and pairs of how
-/// much is done and how much there is, the first of which has anything counts.
-const PROGRESS: [(u32, &str, &str, &[(&str, &str, &str)]); 4] = [
-    (
-        120_000,
-        "pg_stat_progress_create_index",
-        "phase",
-        &[
+/// A table of progress.
+struct Progress {
+    table: &'static str,
+    /// The first version of the server that has it.
+    since: u32,
+    /// What is being done.
+    phase: &'static str,
+    /// How much is done, how much there is, and of what: the first that there is any of counts.
+    amounts: &'static [(&'static str, &'static str, &'static str)],
+}
+
+const PROGRESS: [Progress; 4] = [
+    Progress {
+        table: "pg_stat_progress_create_index",
+        since: 120_000,
+        phase: "phase",
+        amounts: &[
             ("blocks_done", "blocks_total", "blocks"),
             ("tuples_done", "tuples_total", "rows"),
             ("lockers_done", "lockers_total", "transactions"),
         ],
-    ),
-    (
-        90_600,
-        "pg_stat_progress_vacuum",
-        "'vacuum: ' || phase",
-        &[("heap_blks_scanned", "heap_blks_total", "blocks")],
-    ),
-    (
-        120_000,
-        "pg_stat_progress_cluster",
-        "lower(command) || ': ' || phase",
-        &[("heap_blks_scanned", "heap_blks_total", "blocks")],
-    ),
-    (
-        140_000,
-        "pg_stat_progress_copy",
-        "lower(command) || ': ' || tuples_processed || ' rows'",
-        &[("bytes_processed", "bytes_total", "bytes")],
-    ),
+    },
+    Progress {
+        table: "pg_stat_progress_vacuum",
+        since: 90_600,
+        phase: "'vacuum: ' || phase",
+        amounts: &[("heap_blks_scanned", "heap_blks_total", "blocks")],
+    },
+    Progress {
+        table: "pg_stat_progress_cluster",
+        since: 120_000,
+        phase: "lower(command) || ': ' || phase",
+        amounts: &[("heap_blks_scanned", "heap_blks_total", "blocks")],
+    },
+    Progress {
+        table: "pg_stat_progress_copy",
+        since: 140_000,
+        phase: "lower(command) || ': ' || tuples_processed || ' rows'",
+        amounts: &[("bytes_processed", "bytes_total", "bytes")],
+    },
 ];
 
 /// Rows of eight texts, the first of which says what it is about.
@@ -137,19 +146,25 @@ pub(super) fn sql(is_worn: &str, version: u32) -> String {
          FROM (SELECT DISTINCT unnest(pg_catalog.pg_blocking_pids(own.pid)) AS pid FROM own) AS b
          LEFT JOIN pg_catalog.pg_stat_activity AS a USING (pid)"
     );
-    for (since, table, phase, pairs) in PROGRESS {
+    for progress in PROGRESS {
+        let Progress {
+            table,
+            since,
+            phase,
+            amounts,
+        } = progress;
         if version < since {
             continue;
         }
-        let pairs = pairs.iter().map(|(done, total, what)| {
+        let amounts = amounts.iter().map(|(done, total, what)| {
             format!("WHEN {total} > 0 THEN ', ' || {done} || ' of ' || {total} || ' {what}'")
         });
-        let pairs: Vec<_> = pairs.collect();
-        let pairs = pairs.join(" ");
+        let amounts: Vec<_> = amounts.collect();
+        let amounts = amounts.join(" ");
         write!(
             sql,
             "\nUNION ALL
-             SELECT 'progress', ({phase}) || CASE {pairs} ELSE '' END,
+             SELECT 'progress', ({phase}) || CASE {amounts} ELSE '' END,
                     NULL, NULL, NULL, NULL, NULL, NULL
              FROM own JOIN pg_catalog.{table} AS p USING (pid)"
         )

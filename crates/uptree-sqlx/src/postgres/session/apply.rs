@@ -3,6 +3,7 @@
 use std::{sync::atomic::AtomicUsize, time::Duration};
 
 use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
+use uptree_app::BoxError;
 
 use super::{
     super::{
@@ -15,6 +16,7 @@ use crate::{
     activity::Activity,
     files::File,
     ledger,
+    place::Place,
     session::Failure,
     split::{Dialect, is_sure},
     statement::Pace,
@@ -213,16 +215,7 @@ impl PgSession {
             }
             (_, Some("55P03")) => {
                 let (_, place) = message.place(completed, None);
-                let blockers = self.observer.give_up(activity).await;
-                match self.stay_first().await {
-                    Ok(false) => Failure::Elsewhere,
-                    // What else is wrong with the connection, the next attempt says.
-                    Ok(true) | Err(_) => Failure::Locked {
-                        place,
-                        error,
-                        blockers,
-                    },
-                }
+                self.locked(place, error, activity).await
             }
             (Some(Unit::Own(Own::Lock | Own::Entry | Own::Done | Own::Ledger)), _) => {
                 Failure::Ledger(error)
@@ -231,6 +224,25 @@ impl PgSession {
                 let (_, place) = message.place(completed, position_of(&error));
                 Failure::File(place, error)
             }
+        }
+    }
+
+    /// Others have a lock that is needed.
+    async fn locked(
+        &mut self,
+        place: Option<Place>,
+        error: sqlx::Error,
+        activity: &Activity,
+    ) -> Failure {
+        let blockers = self.observer.give_up(activity).await;
+        match self.stay_first().await {
+            Ok(false) => Failure::Elsewhere,
+            // What else is wrong with the connection, the next attempt says.
+            Ok(true) | Err(_) => Failure::Locked {
+                place,
+                error,
+                blockers,
+            },
         }
     }
 
@@ -250,8 +262,8 @@ impl PgSession {
             }
         }
         message.own(Own::Entry, &self.tables.enter(file));
-        // It may write data and change tables: what it does is not known.
-        message.limit(&self.timeouts(), Pace::Ordinary);
+        // It may write data or change tables, and others queue up behind the latter.
+        message.limit(&self.timeouts(), Pace::Hurried);
         let answer = self.send(&message, activity).await;
         if let Err(error) = answer.outcome {
             return Err(self
@@ -261,7 +273,10 @@ impl PgSession {
         let ran = self.run_code(file, activity).await;
         if let Err(failure) = ran {
             let _ = self.execute("ROLLBACK").await;
-            return Err(failure);
+            return Err(match failure {
+                Failure::Locked { place, error, .. } => self.locked(place, error, activity).await,
+                failure => failure,
+            });
         }
         let mut message = Message::new();
         self.finish(&mut message, file);
@@ -270,6 +285,7 @@ impl PgSession {
         match answer.outcome {
             Ok(()) => {
                 self.there = ledger::Tables::All;
+                self.observer.relax();
                 Ok(())
             }
             Err(error) => Err(self
@@ -294,12 +310,25 @@ impl PgSession {
         let nothing = AtomicUsize::new(0);
         tokio::select! {
             biased;
-            ran = code(&mut self.connection) => ran.map_err(Failure::Code),
-            lost = self.observer.watch(&nothing, activity) => Err(Failure::File(None, lost)),
+            ran = code(&mut self.connection) => ran.map_err(locked_or_wrong),
+            lost = self.observer.watch(0, &nothing, activity) => Err(Failure::File(None, lost)),
         }
     }
 }
 
+<<<<<<< HEAD
+/// What an error of a migration in Rust means.
+fn locked_or_wrong(error: BoxError) -> Failure {
+    match error.downcast::<sqlx::Error>() {
+        Ok(error) if code_of(&error).as_deref() == Some("55P03") => Failure::Locked {
+            place: None,
+            error: *error,
+            blockers: Vec::new(),
+        },
+        Ok(error) => Failure::Code(error),
+        Err(error) => Failure::Code(error),
+    }
+=======
 /// How many of the first files go into one message.
 fn together(files: &[&File]) -> usize {
     let mut room = SIZE;
@@ -317,6 +346,7 @@ fn together(files: &[&File]) -> usize {
 
 fn is_syntax_error(error: &sqlx::Error) -> bool {
     code_of(error).as_deref() == Some("42601")
+>>>>>>> bf354f056716780a8996d2d35e4958090f3480be
 }
 
 /// The server's position.

@@ -142,6 +142,7 @@ impl PgSession {
         if !self.is_whole(statement) {
             self.run_by_itself(file, statement, activity).await?;
             self.see_it_valid(statement).await?;
+            self.observer.relax();
             let marked = self.write_mark(file, mark, entry).await;
             return marked.map_err(Failure::Ledger);
         }
