@@ -11,7 +11,7 @@ use std::time::Duration;
 use sqlx::{ConnectOptions, Connection, Row as _, postgres::PgConnection, raw_sql};
 use tokio::time::sleep;
 
-use super::{super::sql, Locked, PgSession};
+use super::{super::sql, Locked, PgSession, soon};
 use crate::{
     files::File,
     session::{Entry, Lock},
@@ -144,7 +144,7 @@ impl PgSession {
     }
 
     async fn compare(&mut self) -> Result<bool, sqlx::Error> {
-        let mut second = self.options.connect().await?;
+        let mut second = soon(self.options.connect()).await?;
         let own = who(&mut self.connection, WHO).await?;
         let mut differs = false;
         for _ in 0..ROUNDS {
@@ -163,13 +163,13 @@ impl PgSession {
                 }
             };
             differs = other == own || who(&mut self.connection, WHO).await? != own;
-            raw_sql("COMMIT").execute(&mut second).await?;
+            soon(raw_sql("COMMIT").execute(&mut second)).await?;
             if differs {
                 break;
             }
         }
         // It has said what it was asked for.
-        let _ = second.close().await;
+        let _ = soon(second.close()).await;
         Ok(differs)
     }
 
@@ -190,6 +190,6 @@ impl PgSession {
 /// What a connection says to a question of one row and one column; `None` if it has no row.
 async fn who(connection: &mut PgConnection, sql: &str) -> Result<Option<String>, sqlx::Error> {
     let sql = sqlx::AssertSqlSafe(sql.to_owned());
-    let row = raw_sql(sql).fetch_optional(connection).await?;
+    let row = soon(raw_sql(sql).fetch_optional(connection)).await?;
     row.map(|row| row.try_get(0)).transpose()
 }
