@@ -35,8 +35,8 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 ///
 /// A file runs in a transaction with its row of the ledger. If it fails it is rolled back, and
 /// those before it stay applied; the error names the file, the place in it, and what the database
-/// said. A file that begins with `-- no-transaction` runs outside, for statements that demand it:
-/// on Postgres it must have but one.
+/// said. A file that begins with `-- no-transaction` runs outside, one statement at a time, for
+/// statements that demand it.
 ///
 /// | the ledger and the files | |
 /// |---|---|
@@ -46,6 +46,20 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 /// | an applied file was changed | an error |
 /// | two files have one version | an error |
 /// | a migration was begun and did not finish | an error |
+///
+/// # Postgres
+///
+/// Of a file outside a transaction each statement that can be is committed with the ledger's word
+/// that it is done. Of the others the ledger says before that they are begun, and after a crash the
+/// migrator looks what became of them: an index that is valid is accepted, one that is not is
+/// dropped and built again, a partition that is half detached is detached, what may be repeated is.
+/// Only of a `CALL` or a `DO` that commits something itself nobody can tell: that is for
+/// `migrate resolve`. What the file SETs holds until its end, also if it is gone on with later.
+///
+/// Such a file keeps a lock for longer than a transaction, which a pooler in transaction mode cannot:
+/// it is refused then, before anything is locked, unless `MIGRATE_URL` leads past the pooler. To find
+/// out takes a second connection. While it runs, `sqlx migrate` does not wait, but stops and says
+/// that the migration is not finished; who waited for sqlx's lock before goes first.
 ///
 /// # MySQL and MariaDB
 ///
