@@ -6,7 +6,7 @@ use uptree_tests::{MariaDb, Proxy};
 
 use crate::{
     LEDGER, SESSIONS, SLEEP, SLEEPING, TABLES, connect, schema,
-    support::{Service, boot_and_stop, herd, migrations, settings, sqlx_migrator, write},
+    support::{Service, boot_and_stop, herd, migrations, settings, soon, sqlx_migrator, write},
     until,
 };
 
@@ -288,4 +288,37 @@ async fn a_connection_that_is_cut_in_silence_is_noticed_on_both_sides() {
     service.ready().await.unwrap();
     service.stop().await;
     assert_eq!(server.query("x", "SELECT COUNT(*) FROM b"), "2");
+}
+
+#[tokio::test]
+async fn a_migration_in_rust_is_whole_or_not_at_all() {
+    let Some(server) = MariaDb::start() else {
+        return;
+    };
+    let url = server.create_database("x");
+    let folder = migrations(&TABLES[..2]);
+    let settings = settings(&url, folder.path());
+    for fails in [true, false] {
+        let repo = uptree_sqlx::Repo::new(&settings);
+        let migrator = uptree_sqlx::Migrator::new(&repo, crate::support::embedded())
+            .code::<sqlx::MySql>(9, "two rows", move |connection| {
+                Box::pin(async move {
+                    let rows = "INSERT INTO a VALUES (7), (8)";
+                    sqlx::raw_sql(rows).execute(&mut *connection).await?;
+                    if fails {
+                        return Err("not today".into());
+                    }
+                    Ok(())
+                })
+            });
+        let tree = uptree_app::Supervisor::new("app")
+            .child(repo)
+            .child(migrator)
+            .start();
+        let started = soon(tree).await;
+        assert_eq!(started.is_err(), fails);
+        let (rows, ledger) = if fails { ("0", 2) } else { ("2", 3) };
+        assert_eq!(server.query("x", "SELECT COUNT(*) FROM a"), rows);
+        assert_eq!(server.query("x", LEDGER).lines().count(), ledger);
+    }
 }

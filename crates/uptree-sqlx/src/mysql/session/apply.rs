@@ -15,6 +15,7 @@ use crate::{
     statement::{self, Statement},
 };
 use sqlx::Row;
+use uptree_app::BoxError;
 
 /// Whether some tables of the database, or all new ones, know no transactions.
 const CAREFUL: &str = "SELECT @@default_storage_engine NOT IN (SELECT engine
@@ -165,11 +166,26 @@ impl MySqlSession {
             let _ = self
                 .execute(format!("ROLLBACK;\n{withdrawn};\nCOMMIT"))
                 .await;
-            return Err(Failure::Code(error));
+            return Err(locked_or_wrong(error));
         }
         let finish = self.tables.finish(file);
         let finish = format!("{BY_HAND};\n{finish};\nCOMMIT");
         self.execute(finish).await.map_err(Failure::Ledger)
+    }
+}
+
+/// What an error of a migration in Rust means.
+fn locked_or_wrong(error: BoxError) -> Failure {
+    match error.downcast::<sqlx::Error>() {
+        Ok(error) if code::number(&error).is_some_and(|number| code::LOCKED.contains(&number)) => {
+            Failure::Locked {
+                place: None,
+                error: *error,
+                blockers: Vec::new(),
+            }
+        }
+        Ok(error) => Failure::Code(error),
+        Err(error) => Failure::Code(error),
     }
 }
 
