@@ -316,7 +316,6 @@ impl PgSession {
     }
 }
 
-<<<<<<< HEAD
 /// What an error of a migration in Rust means.
 fn locked_or_wrong(error: BoxError) -> Failure {
     match error.downcast::<sqlx::Error>() {
@@ -328,7 +327,8 @@ fn locked_or_wrong(error: BoxError) -> Failure {
         Ok(error) => Failure::Code(error),
         Err(error) => Failure::Code(error),
     }
-=======
+}
+
 /// How many of the first files go into one message.
 fn together(files: &[&File]) -> usize {
     let mut room = SIZE;
@@ -346,7 +346,6 @@ fn together(files: &[&File]) -> usize {
 
 fn is_syntax_error(error: &sqlx::Error) -> bool {
     code_of(error).as_deref() == Some("42601")
->>>>>>> bf354f056716780a8996d2d35e4958090f3480be
 }
 
 /// The server's position.
