@@ -26,7 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     compare::compare,
-    folder::Folder,
+    folder::{Folder, chain},
     report::{Report, Verdict},
     run::{Outcome, Tool},
     server::Server,
@@ -56,7 +56,7 @@ async fn main() -> ExitCode {
         Ok(Verdict::Same) => ExitCode::SUCCESS,
         Ok(Verdict::Different) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", chain(error.as_ref()));
             ExitCode::from(2)
         }
     }
