@@ -5,3 +5,6 @@ mod supervision {}
 
 #[doc = include_str!("../../docs/book/src/coming-from-otp.md")]
 mod coming_from_otp {}
+
+#[doc = include_str!("../../docs/book/src/migrations.md")]
+mod migrations {}

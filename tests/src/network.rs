@@ -49,7 +49,8 @@ impl Network {
         url.replacen(Self::PLUGGED, Self::CABLE, 1)
     }
 
-    /// From now on nothing gets through.
+    /// From now on nothing gets through. A new connection by the cable is refused at once, as where
+    /// there is no route.
     pub fn pull(&self) {
         assert!(self.route("add"), "it was plugged in");
     }

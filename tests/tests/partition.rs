@@ -27,7 +27,6 @@ fn whoever_is_cut_off_has_lost_its_lock_after_ten_seconds_on_postgres() {
 }
 
 #[test]
-#[ignore = "a connection that nobody answers on is not noticed yet"]
 fn whoever_was_cut_off_goes_on_when_the_cable_is_back_on_postgres() {
     let test = "whoever_was_cut_off_goes_on_when_the_cable_is_back_on_postgres";
     let Some((network, database)) = network(test) else {

@@ -36,7 +36,7 @@ impl Activity {
         }
     }
 
-    #[cfg_attr(not(feature = "postgres"), allow(dead_code))]
+    #[cfg_attr(not(any(feature = "postgres", feature = "mysql")), allow(dead_code))]
     pub(crate) fn shows_queries(&self) -> bool {
         self.shows_queries
     }

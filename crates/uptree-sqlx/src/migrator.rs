@@ -47,6 +47,25 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 /// | two files have one version | an error |
 /// | a migration was begun and did not finish | an error |
 ///
+/// # MySQL and MariaDB
+///
+/// A statement that changes the schema commits by itself there, and so does what was done before
+/// it: a file that fails stays done up to the statement that failed, and goes on there once it is
+/// mended; what is done of it may not be changed any more. Statements that change rows alone are one
+/// transaction up to the next that changes the schema. After a crash the migrator looks whether the
+/// statement that was begun was done, and goes on; no hand is needed but for a routine that has
+/// committed something, a few statements that no look can tell (`EXCHANGE PARTITION`, accounts, a
+/// ring of renamings), and rows of tables without transactions. All that holds from MySQL 8 and
+/// MariaDB 10.6 on, where one change of the schema is done whole or not at all.
+///
+/// A change of the schema waits a second for its lock, the least that MySQL has, and meanwhile holds
+/// up others on that table. A process that is killed leaves the server with the file that it was
+/// given, which the server runs to its end; the lock is free after that. One that was cut off in
+/// silence has lost the lock ten seconds after its statement has ended. `sqlx migrate` takes the same
+/// lock on MySQL; on MariaDB it takes none, and only the row in the ledger stands between the two.
+/// In a cluster (Galera, Group Replication) the lock is that of one node: let all migrators connect
+/// to the same one.
+///
 /// # Called off
 ///
 /// The statement under way is cancelled on the server and rolled back, and the lock is free; so is

@@ -207,7 +207,7 @@ async fn a_server_that_takes_no_writes_is_waited_for_only_if_there_is_something_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn through_a_transaction_pooler_all_works_that_is_in_a_transaction() {
-    let Some(server) = Postgres::start() else {
+    let Some(server) = Postgres::start_with(["log_statement=all"]) else {
         return;
     };
     let Some(bouncer) =
@@ -248,6 +248,14 @@ async fn through_a_transaction_pooler_all_works_that_is_in_a_transaction() {
     }
     others.abort();
     assert_eq!(server.psql("x", LOCKS), "0");
+    let for_sessions = [
+        "pg_try_advisory_lock",
+        "pg_advisory_lock",
+        "SET lock_timeout",
+    ];
+    for sql in for_sessions {
+        assert!(!server.log().contains(sql), "{sql}");
+    }
     assert_eq!(server.psql("x", VERSIONS), "1|t\n2|t");
     settings.migrate.url = Some(direct.parse().unwrap());
     herd(&settings, 10).await;

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use uptree_tests::{Postgres, eventually, migrations};
+use uptree_tests::{MariaDb, Postgres, eventually, migrations};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_migrate-folder");
 
@@ -75,6 +75,29 @@ fn the_same_is_the_same_on_sqlite() {
     assert_eq!(code, Some(0));
     let left = fs::read_dir(files.path()).expect("it is there").count();
     assert_eq!(left, 0);
+}
+
+#[test]
+fn the_same_is_the_same_on_mariadb() {
+    let Some(server) = MariaDb::start() else {
+        return;
+    };
+    let folder = folder(&[
+        ("1_t.sql", "CREATE TABLE t (a int AUTO_INCREMENT PRIMARY KEY, b varchar(9), c double DEFAULT (rand()));
+            INSERT INTO t (b) VALUES ('x;'), ('y')"),
+        ("2_v.sql", "CREATE VIEW v AS SELECT a FROM t; ALTER TABLE t ADD d int DEFAULT 5"),
+        ("3_b.sql", "CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW BEGIN SET NEW.b = 'z'; END;
+            INSERT INTO t (d) VALUES (1)"),
+        ("4_u.sql", "CREATE USER shop_reader; GRANT SELECT ON t TO shop_reader"),
+    ]);
+    let (said, code) = run(&folder, &server.url(""));
+    let (first, second) = said.split_once('\n').expect("it says two lines");
+    assert_eq!((first, code), ("4 migrations, same", Some(0)));
+    assert!(second.ends_with(": t.c\n"), "{said}");
+    let left =
+        "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE 'uptree%'
+        UNION ALL SELECT user FROM mysql.user WHERE user LIKE 'shop%'";
+    assert_eq!(server.query("mysql", left), "");
 }
 
 #[test]

@@ -87,7 +87,6 @@ mod postgres {
     }
 
     #[test]
-    #[ignore = "a connection that is lost in Rust is not tried again yet"]
     fn a_migration_in_rust() {
         on_postgres(kinds::migration_in_rust);
     }
@@ -122,7 +121,6 @@ mod mariadb {
     }
 
     #[test]
-    #[ignore = "a connection that is lost in Rust is not tried again yet"]
     fn a_migration_in_rust() {
         on_mariadb(kinds::migration_in_rust);
     }

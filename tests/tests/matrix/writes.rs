@@ -18,7 +18,7 @@ use crate::{boot, prepare, state};
 const CALLS: &str = "write,pwrite64,fsync,fdatasync,ftruncate,unlink";
 
 /// How many are tried where not all are.
-const TRIED: usize = 24;
+const TRIED: usize = 16;
 
 /// What a boot may take under strace, on a machine that has other things to do.
 const BOOT: Duration = Duration::from_secs(60);

@@ -8,10 +8,11 @@ use uptree_app::{BoxError, Exit, Result, help};
 use super::{
     Chosen,
     ask::ask,
-    desk::{Desk, Words},
+    desk::Desk,
     elsewhere,
     output::{answer, count, object},
     unwritable,
+    words::Words,
 };
 use crate::{
     ConnectError,
@@ -101,6 +102,11 @@ async fn write(chosen: &Chosen, files: &[File], to: i64, tables: Tables) -> Resu
         return Err(elsewhere());
     }
     if tables != Tables::All {
+        if let Some([find, create]) = words.create_schema()
+            && desk.rows(&find).await.map_err(unwritable)?.is_empty()
+        {
+            desk.change(&create).await.map_err(unwritable)?;
+        }
         for sql in words.create() {
             let created = desk.change(&sql).await;
             created.map_err(unwritable)?;

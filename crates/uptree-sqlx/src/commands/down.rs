@@ -6,10 +6,11 @@ use uptree_app::{BoxError, Exit, Result, help};
 use super::{
     Chosen,
     ask::ask,
-    desk::{Desk, Failed, Words},
+    desk::{Desk, Failed},
     elsewhere,
     output::{answer, count, object},
     unwritable,
+    words::Words,
 };
 use crate::{
     ConnectError, MigrateError,

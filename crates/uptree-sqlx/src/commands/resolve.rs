@@ -6,10 +6,11 @@ use uptree_app::{BoxError, Exit, Result, help};
 use super::{
     Chosen, Found,
     ask::ask,
-    desk::{Desk, Words},
+    desk::Desk,
     elsewhere,
     output::{answer, object},
     unwritable,
+    words::Words,
 };
 use crate::{
     ConnectError,

@@ -7,9 +7,10 @@ use uptree_app::{Exit, Result};
 
 use super::{
     Chosen, Found,
-    desk::{Desk, Words},
+    desk::Desk,
     output::{answer, count, object, table},
     state::{Migration, State, Times, is_stepwise, migrations, statements},
+    words::Words,
 };
 use crate::{MigrateError, files::File, ledger::Tables, split::Dialect};
 

@@ -13,7 +13,10 @@ const WORDS: &str =
     "SELECT DISTINCT CONCAT('connection ', p.id, ' (', p.user, ' from ', p.host, ', ',
     IF(p.command = 'Sleep', 'idle', LOWER(p.command)), ' for ', p.time, ' s',
     IF(t.trx_id IS NULL, '', CONCAT(', in a transaction for ',
-        TIMESTAMPDIFF(SECOND, t.trx_started, NOW()), ' s')), ')')";
+        TIMESTAMPDIFF(SECOND, t.trx_started, NOW()), ' s'))";
+
+/// What it executes, in one line.
+const QUERY: &str = "COALESCE(CONCAT(': ', LEFT(REPLACE(p.info, '\n', ' '), 100)), '')";
 
 const OTHERS: &str = "JOIN information_schema.processlist AS p
     LEFT JOIN information_schema.innodb_trx AS t ON t.trx_mysql_thread_id = p.id
@@ -27,8 +30,9 @@ const OTHERS: &str = "JOIN information_schema.processlist AS p
 pub(super) async fn find(
     connection: &mut MySqlConnection,
     statement: Option<&Statement<'_>>,
+    with_queries: bool,
 ) -> Vec<String> {
-    for sql in queries(&tables(statement)) {
+    for sql in queries(&tables(statement), with_queries) {
         let rows = raw_sql(AssertSqlSafe(sql))
             .fetch_all(&mut *connection)
             .await;
@@ -42,23 +46,25 @@ pub(super) async fn find(
     Vec::new()
 }
 
-fn queries(tables: &[String]) -> Vec<String> {
+fn queries(tables: &[String], with_queries: bool) -> Vec<String> {
+    let query = if with_queries { QUERY } else { "''" };
+    let words = format!("{WORDS}, {query}, ')')");
     let mut queries = Vec::new();
     if !tables.is_empty() {
         let tables = tables.join(", ");
         queries.push(format!(
-            "{WORDS} FROM performance_schema.metadata_locks AS h
+            "{words} FROM performance_schema.metadata_locks AS h
              JOIN performance_schema.threads AS o ON o.thread_id = h.owner_thread_id
              {OTHERS} AND p.id = o.processlist_id AND h.object_type = 'TABLE'
                  AND h.lock_status = 'GRANTED' AND h.object_name IN ({tables})"
         ));
         queries.push(format!(
-            "{WORDS} FROM information_schema.metadata_lock_info AS h
+            "{words} FROM information_schema.metadata_lock_info AS h
              {OTHERS} AND p.id = h.thread_id AND h.table_name IN ({tables})"
         ));
     }
     queries.push(format!(
-        "{WORDS} FROM (SELECT 1) AS h {OTHERS} AND t.trx_id IS NOT NULL"
+        "{words} FROM (SELECT 1) AS h {OTHERS} AND t.trx_id IS NOT NULL"
     ));
     queries
 }

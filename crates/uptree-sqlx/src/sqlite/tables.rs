@@ -268,3 +268,31 @@ fn is_undefined_table(error: &sqlx::Error) -> bool {
     let error = error.as_database_error();
     error.is_some_and(|error| error.message().starts_with("no such table"))
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Connection;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn tables_that_come_between_two_reads_are_seen() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let mut tables = LedgerTables::new(&Names::new("_sqlx_migrations", None));
+        assert_eq!(
+            tables.read(&mut connection).await.unwrap().tables,
+            Tables::None
+        );
+        tables.create(&mut connection).await.unwrap();
+        let begun = "INSERT INTO _sqlx_migrations VALUES (1, 'a', 0, FALSE, x'', 0)";
+        raw_sql(begun).execute(&mut connection).await.unwrap();
+        // The first read was before that.
+        let rows = fetch(&mut connection, tables.sqlx_alone()).await.unwrap();
+        assert!(rows.unwrap()[0].get::<bool, _>(COLUMNS.len()));
+
+        let drop = "DROP TABLE _uptree_migrations";
+        raw_sql(drop).execute(&mut connection).await.unwrap();
+        let ledger = tables.read(&mut connection).await.unwrap();
+        assert_eq!((ledger.tables, ledger.rows.len()), (Tables::Sqlx, 1));
+    }
+}

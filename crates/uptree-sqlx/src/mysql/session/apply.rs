@@ -67,7 +67,9 @@ impl MySqlSession {
                 }
                 (Err(error), _) => {
                     let completed = answer.completed;
-                    return Err(self.failed(&script, &part.message, completed, error).await);
+                    return Err(self
+                        .failed(&script, &part.message, completed, error, activity)
+                        .await);
                 }
             }
         }
@@ -81,6 +83,7 @@ impl MySqlSession {
         message: &Message<'_>,
         completed: usize,
         error: sqlx::Error,
+        activity: &Activity,
     ) -> Failure {
         let unit = message.unit(completed);
         let file = message.file();
@@ -97,7 +100,7 @@ impl MySqlSession {
         }
         let from = message.resume(completed);
         let blockers = match code::LOCKED.contains(&number) {
-            true => blockers::find(&mut self.connection, statement).await,
+            true => blockers::find(&mut self.connection, statement, activity.shows_queries()).await,
             false => Vec::new(),
         };
         let withdrawn = match from {

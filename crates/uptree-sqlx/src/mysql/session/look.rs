@@ -136,7 +136,12 @@ impl MySqlSession {
                 _ if place.is_none() => Failure::Ledger(error),
                 Some(number) if code::LOCKED.contains(&number) => Failure::Locked {
                     place,
-                    blockers: blockers::find(&mut self.connection, Some(statement)).await,
+                    blockers: blockers::find(
+                        &mut self.connection,
+                        Some(statement),
+                        activity.shows_queries(),
+                    )
+                    .await,
                     error,
                 },
                 _ => Failure::File(place, error),
