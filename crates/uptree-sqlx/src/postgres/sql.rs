@@ -64,27 +64,27 @@ impl Tables {
     /// made in, and whether that exists. It costs the server more than all the rest.
     pub(super) fn orientation(&self, writes: bool) -> String {
         let [ledger, steps, instances] = [&self.ledger, &self.steps, &self.instances].map(literal);
-        let mut sql = format!(
+        let looks = format!(
             "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_database()::text,
                     pg_catalog.to_regclass({ledger}) IS NOT NULL,
                     pg_catalog.to_regclass({steps}) IS NOT NULL
                         AND pg_catalog.to_regclass({instances}) IS NOT NULL"
         );
-        if writes {
-            let own = match &self.names.schema {
-                Some(schema) => literal(schema),
-                None => "pg_catalog.current_schema()".to_owned(),
-            };
-            sql += &format!(
-                ",
+        if !writes {
+            return looks;
+        }
+        let own = match &self.names.schema {
+            Some(schema) => literal(schema),
+            None => "pg_catalog.current_schema()".to_owned(),
+        };
+        format!(
+            "{looks},
                     pg_catalog.quote_ident(coalesce(
                         (SELECT nspname::text FROM pg_catalog.pg_class AS c
                          JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
                          WHERE c.oid = pg_catalog.to_regclass({ledger})), {own})),
                     pg_catalog.to_regnamespace({own}::text) IS NOT NULL"
-            );
-        }
-        sql
+        )
     }
 
     /// Enters a program in the table of instances.
