@@ -1,6 +1,7 @@
 //! Postgres: where the server is, how to connect to it, and what its refusals mean.
 
 mod badge;
+mod batch;
 mod brake;
 mod message;
 mod observer;

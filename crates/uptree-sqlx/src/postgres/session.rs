@@ -213,11 +213,11 @@ fn stopping() -> sqlx::Error {
 
 impl Session for PgSession {
     async fn check(&mut self, instance: Option<&Instance>) -> Result<Ledger, sqlx::Error> {
-        let rows = match self.read(None, instance).await {
+        let rows = match self.read(None, instance, true).await {
             Err(error) if instance.is_some() && is_forbidden(&error) => {
                 let error = crate::DriverError::from(error);
                 tracing::warn!("this program cannot be entered in the ledger's tables: {error}");
-                self.read(None, None).await?
+                self.read(None, None, true).await?
             }
             rows => rows?,
         };

@@ -57,24 +57,32 @@ impl Tables {
         }
     }
 
-    /// Who this session is, and which of the tables there are: pid, database, the ledger's schema or
-    /// the one that it would be made in, whether it exists, whether both others do, and whether the
-    /// schema exists.
-    pub(super) fn orientation(&self) -> String {
+    /// Who this session is, and which of the tables there are: pid, database, whether the ledger
+    /// exists, and whether both others do.
+    ///
+    /// Whoever is about to write needs to know more: the ledger's schema or the one that it would be
+    /// made in, and whether that exists. It costs the server more than all the rest.
+    pub(super) fn orientation(&self, writes: bool) -> String {
         let [ledger, steps, instances] = [&self.ledger, &self.steps, &self.instances].map(literal);
+        let looks = format!(
+            "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_database()::text,
+                    pg_catalog.to_regclass({ledger}) IS NOT NULL,
+                    pg_catalog.to_regclass({steps}) IS NOT NULL
+                        AND pg_catalog.to_regclass({instances}) IS NOT NULL"
+        );
+        if !writes {
+            return looks;
+        }
         let own = match &self.names.schema {
             Some(schema) => literal(schema),
             None => "pg_catalog.current_schema()".to_owned(),
         };
         format!(
-            "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_database()::text,
+            "{looks},
                     pg_catalog.quote_ident(coalesce(
                         (SELECT nspname::text FROM pg_catalog.pg_class AS c
                          JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
                          WHERE c.oid = pg_catalog.to_regclass({ledger})), {own})),
-                    pg_catalog.to_regclass({ledger}) IS NOT NULL,
-                    pg_catalog.to_regclass({steps}) IS NOT NULL
-                        AND pg_catalog.to_regclass({instances}) IS NOT NULL,
                     pg_catalog.to_regnamespace({own}::text) IS NOT NULL"
         )
     }

@@ -7,26 +7,18 @@ use uptree_app::BoxError;
 
 use super::{
     super::{
+        batch::together,
         message::{Cut, Message, Own, Timeouts, Unit},
         sql,
     },
     Locked, PgSession, code_of, stopping,
 };
 use crate::{
-    activity::Activity,
-    files::File,
-    ledger,
-    place::Place,
-    session::Failure,
-    split::{Dialect, is_sure},
-    statement::Pace,
+    activity::Activity, files::File, ledger, place::Place, session::Failure, statement::Pace,
 };
 
 /// How long a statement waits for a lock at which others queue up behind it.
 const MOMENT: Duration = Duration::from_millis(100);
-
-/// How much goes into one message: all of it is in the server's memory.
-const SIZE: usize = 16 << 20;
 
 /// How often the server is made to tell how far a message with many files has come.
 const TOLD: usize = 50;
@@ -327,21 +319,6 @@ fn locked_or_wrong(error: BoxError) -> Failure {
         Ok(error) => Failure::Code(error),
         Err(error) => Failure::Code(error),
     }
-}
-
-/// How many of the first files go into one message.
-fn together(files: &[&File]) -> usize {
-    let mut room = SIZE;
-    let fits = |file: &&&File| {
-        let length = file.sql().len();
-        let fits = length <= room
-            && file.in_transaction()
-            && file.code().is_none()
-            && is_sure(file.sql(), Dialect::Postgres);
-        room = room.saturating_sub(length);
-        fits
-    };
-    files.iter().take_while(fits).count().max(1)
 }
 
 fn is_syntax_error(error: &sqlx::Error) -> bool {

@@ -57,11 +57,11 @@ impl PgSession {
                 return Ok(Lock::Elsewhere);
             }
             self.locked = Locked::Session;
-            let rows = self.read(None, None).await?;
+            let rows = self.read(None, None, false).await?;
             return Ok(Lock::Taken(self.ledger(&rows)?));
         }
         let free = format!("SELECT {}", sql::lock_transaction(self.key));
-        let mut rows = self.read(Some(&free), None).await?;
+        let mut rows = self.read(Some(&free), None, false).await?;
         if !rows.remove(0).try_get(0)? {
             return Ok(Lock::Elsewhere);
         }

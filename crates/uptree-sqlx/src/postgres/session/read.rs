@@ -9,10 +9,13 @@ use crate::ledger::{self, Instance, Ledger, Mark, Row};
 impl PgSession {
     /// Finds out where it is, does `lock`, registers, if there is a table for it, and reads the
     /// tables: in one message, if they are there. What `lock` returns is the first row.
+    ///
+    /// Whoever only looks asks no more than it takes to see that there is nothing to do.
     pub(super) async fn read(
         &mut self,
         lock: Option<&str>,
         instance: Option<&Instance>,
+        only_looks: bool,
     ) -> Result<Vec<PgRow>, sqlx::Error> {
         // As it was when it was last asked, if it was: to ask in vain is an error in the server's log.
         let mut assumed = match self.pid {
@@ -20,7 +23,9 @@ impl PgSession {
             _ => self.there,
         };
         loop {
-            let mut sql = vec![self.tables.orientation()];
+            // Tables that are missing will be made.
+            let writes = !only_looks || assumed == ledger::Tables::Sqlx;
+            let mut sql = vec![self.tables.orientation(writes)];
             sql.extend(lock.map(str::to_owned));
             match assumed {
                 ledger::Tables::All => {
@@ -75,15 +80,17 @@ impl PgSession {
         self.pid = pid;
         let database: String = row.try_get(1)?;
         self.key = lock_key(&database);
-        if let Some(schema) = row.try_get::<Option<String>, _>(2)? {
-            self.tables.qualify(&schema);
-        }
-        self.there = match (row.try_get(3)?, row.try_get(4)?) {
+        self.there = match (row.try_get(2)?, row.try_get(3)?) {
             (false, _) => ledger::Tables::None,
             (true, false) => ledger::Tables::Sqlx,
             (true, true) => ledger::Tables::All,
         };
-        self.tables.has_schema = row.try_get(5)?;
+        if row.len() > 4 {
+            if let Some(schema) = row.try_get::<Option<String>, _>(4)? {
+                self.tables.qualify(&schema);
+            }
+            self.tables.has_schema = row.try_get(5)?;
+        }
         Ok(())
     }
 
