@@ -271,7 +271,11 @@ impl Migrator {
             show_blocking_queries: self.settings.show_blocking_queries,
             reads_back,
         };
-        with_database!(&self.target, |database| migrate(cx, database, &job).await)
+        // Boxed: it is large, and there is one of it.
+        with_database!(&self.target, |database| Box::pin(migrate(
+            cx, database, &job
+        ))
+        .await)
     }
 }
 

@@ -102,7 +102,7 @@ async fn odd_files_are_applied_as_sqlx_applies_them(ours: &Database, theirs: &Da
         ("0008_zeros.up.sql", "INSERT INTO a VALUES ('ä;🦀')"),
         ("0008_zeros.down.sql", "not for now"),
     ]);
-    ours.apply(folder.path()).await.unwrap();
+    ours.apply(folder.path()).await.expect("it is applied");
     theirs.apply_with_sqlx(folder.path()).await;
     assert_eq!(ours.ledger().await, theirs.ledger().await);
     for sql in [
@@ -113,12 +113,12 @@ async fn odd_files_are_applied_as_sqlx_applies_them(ours: &Database, theirs: &Da
     }
     // And in turn.
     ours.apply_with_sqlx(folder.path()).await;
-    theirs.apply(folder.path()).await.unwrap();
+    theirs.apply(folder.path()).await.expect("it is applied");
 }
 
 async fn a_byte_order_mark_is_for_the_checksum_alone(database: &Database) {
     let folder = migrations(&[("1_bom.sql", "\u{feff}CREATE TABLE a (b INT);\r\n")]);
-    database.apply(folder.path()).await.unwrap();
+    database.apply(folder.path()).await.expect("it is applied");
     assert_eq!(
         database.query("SELECT CAST(count(*) AS TEXT) FROM a").await,
         ["0"]
@@ -135,7 +135,10 @@ async fn what_cannot_be_run_is_refused_before_anything_runs(database: &Database)
             "-- ours\nBEGIN;\nCREATE TABLE c (d INT);\nCOMMIT;\n",
         ),
     ]);
-    let message = database.apply(folder.path()).await.unwrap_err();
+    let message = database
+        .apply(folder.path())
+        .await
+        .expect_err("it is refused");
     let expected = "2_own.sql at line 2, column 1: `BEGIN`: a file's transaction is not its own";
     assert!(message.contains(expected), "{message}");
     assert!(message.contains("leave it out"), "{message}");
@@ -172,7 +175,7 @@ async fn on_postgres() {
 async fn what_has_been_applied_is_not_refused(database: &Database) {
     let folder = migrations(&[("1_own.sql", "BEGIN;\nCREATE TABLE a (b INT);\nCOMMIT;\n")]);
     database.apply_with_sqlx(folder.path()).await;
-    database.apply(folder.path()).await.unwrap();
+    database.apply(folder.path()).await.expect("it is applied");
     support::write(folder.path(), "2_b.sql", "CREATE TABLE b (c INT)");
-    database.apply(folder.path()).await.unwrap();
+    database.apply(folder.path()).await.expect("it is applied");
 }
