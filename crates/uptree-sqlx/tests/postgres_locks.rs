@@ -110,6 +110,13 @@ async fn migrate_beside_reads(size: usize) -> (usize, usize) {
     soon(migrating).await.unwrap();
     println!("{size} migrated {:?} after the reader", since.elapsed());
     assert_eq!(server.psql("x", COLUMNS), "2");
+    // With growing pauses, and by one of them at a time.
+    let log = server.log();
+    let attempts = log
+        .matches("canceling statement due to lock timeout")
+        .count();
+    println!("{attempts} attempts failed");
+    assert!((2..=15).contains(&attempts), "{attempts}");
     stop.send(true).unwrap();
     let mut took = soon(reads).await.unwrap();
     took.sort();
