@@ -222,7 +222,7 @@ async fn who_holds_up_others_and_who_needs_no_transaction_is_known() {
             .await;
         let code = ran.err().and_then(|error| {
             let code = error.as_database_error()?.code();
-            code.map(|code| code.into_owned())
+            code.map(std::borrow::Cow::into_owned)
         });
         raw_sql("ROLLBACK").execute(&mut connection).await.unwrap();
         let kind = &kinds(sql, Dialect::Postgres)[0];

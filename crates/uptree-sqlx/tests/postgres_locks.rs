@@ -44,7 +44,7 @@ async fn with_table(
     let url = server.create_database("x");
     let folder = migrations(&[TABLE]);
     let settings = settings(&url, folder.path());
-    boot_and_stop(&settings).await.unwrap();
+    boot_and_stop(&settings).await.expect("it works");
     write(folder.path(), second.0, second.1);
     (settings, folder)
 }
@@ -64,22 +64,22 @@ async fn reads(url: String, mut stop: tokio::sync::watch::Receiver<bool>) -> Vec
         tokio::select! {
             _ = stop.changed() => break,
             _ = ticks.tick(), if !idle.is_empty() => {
-                let mut connection = idle.pop().unwrap();
+                let mut connection = idle.pop().expect("it works");
                 running.spawn(async move {
                     let since = Instant::now();
-                    raw_sql("SELECT count(*) FROM t").execute(&mut connection).await.unwrap();
+                    raw_sql("SELECT count(*) FROM t").execute(&mut connection).await.expect("it works");
                     (connection, since.elapsed())
                 });
             }
             Some(done) = running.join_next() => {
-                let (connection, time) = done.unwrap();
+                let (connection, time) = done.expect("it works");
                 idle.push(connection);
                 took.push(time);
             }
         }
     }
     while let Some(done) = running.join_next().await {
-        took.push(done.unwrap().1);
+        took.push(done.expect("it works").1);
     }
     took
 }
@@ -87,38 +87,41 @@ async fn reads(url: String, mut stop: tokio::sync::watch::Receiver<bool>) -> Vec
 /// Migrates behind a reader of 6 s, by this many at once, and says how many of how many reads took
 /// longer than 150 ms.
 async fn migrate_beside_reads(size: usize) -> (usize, usize) {
-    let server = Postgres::start_with(["max_connections=150"]).unwrap();
+    let server = Postgres::start_with(["max_connections=150"]).expect("it works");
     let (mut settings, _folder) = with_table(&server, COLUMN).await;
     let socket = server.folder().display().to_string().replace('/', "%2F");
     let port = server.addr().port();
     settings.url = format!("postgres://postgres@{socket}:{port}/x")
         .parse()
-        .unwrap();
+        .expect("it works");
     let url = format!("postgres://postgres@{socket}:{port}/x");
     let mut long = connect(&url).await;
     raw_sql("BEGIN; SELECT count(*) FROM t")
         .execute(&mut long)
         .await
-        .unwrap();
+        .expect("it works");
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let reads = tokio::spawn(reads(url, stopped));
     let migrating = tokio::spawn(async move { herd(&settings, size).await });
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(server.psql("x", COLUMNS), "1");
-    raw_sql("COMMIT").execute(&mut long).await.unwrap();
+    raw_sql("COMMIT")
+        .execute(&mut long)
+        .await
+        .expect("it works");
     let since = Instant::now();
-    soon(migrating).await.unwrap();
+    soon(migrating).await.expect("it works");
     println!("{size} migrated {:?} after the reader", since.elapsed());
     assert_eq!(server.psql("x", COLUMNS), "2");
     // With growing pauses, and by one of them at a time.
-    let log = server.log();
-    let attempts = log
+    let told = server.log();
+    let cancelled = told
         .matches("canceling statement due to lock timeout")
         .count();
-    println!("{attempts} attempts failed");
-    assert!((2..=15).contains(&attempts), "{attempts}");
-    stop.send(true).unwrap();
-    let mut took = soon(reads).await.unwrap();
+    println!("{cancelled} attempts failed");
+    assert!((2..=15).contains(&cancelled), "{cancelled}");
+    stop.send(true).expect("it works");
+    let mut took = soon(reads).await.expect("it works");
     took.sort();
     let slow = took
         .iter()
@@ -236,7 +239,7 @@ async fn a_role_without_rights_names_the_user_that_it_sees() {
 /// A table that an autovacuum works on for very long, and a migration that needs its lock.
 async fn with_autovacuum(server: &Postgres, url: &str, folder: &Path) -> DatabaseSettings {
     let settings = settings(url, folder);
-    boot_and_stop(&settings).await.unwrap();
+    boot_and_stop(&settings).await.expect("it works");
     server.psql(
         "x",
         "ALTER TABLE t SET (autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0,

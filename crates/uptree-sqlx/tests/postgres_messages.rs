@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::fmt::Write;
+
 use support::{boot_and_stop, migrations, settings, soon, write};
 use tempfile::TempDir;
 use uptree_tests::{Postgres, Proxy};
@@ -361,10 +363,8 @@ async fn a_megabyte_of_inserts_is_one_message() {
     boot_and_stop(&settings).await.unwrap();
     let mut inserts = String::new();
     for n in 0..10_000 {
-        inserts += &format!(
-            "INSERT INTO t VALUES ({n}, '{}');\n",
-            "für ; -- ".repeat(10)
-        );
+        let text = "für ; -- ".repeat(10);
+        writeln!(inserts, "INSERT INTO t VALUES ({n}, '{text}');").expect("a string takes all");
     }
     assert!(inserts.len() > 1_000_000);
     write(folder.path(), "0002_data.sql", &inserts);

@@ -44,7 +44,7 @@ async fn with_table(server: &Postgres, second: (&str, &str)) -> (DatabaseSetting
     let url = server.create_database("x");
     let folder = migrations(&[TABLE]);
     let settings = settings(&url, folder.path());
-    boot_and_stop(&settings).await.unwrap();
+    boot_and_stop(&settings).await.expect("it works");
     write(folder.path(), second.0, second.1);
     (settings, folder)
 }
@@ -324,7 +324,7 @@ fn in_own_network(test: &str) -> bool {
     if env::var_os("OWN_NETWORK").is_some() {
         return true;
     }
-    let program = env::current_exe().unwrap();
+    let program = env::current_exe().expect("it works");
     let script = "ip link set lo up && exec \"$0\" --exact \"$1\" --nocapture";
     let ran = Command::new("unshare")
         .args(["--net", "--", "sh", "-c", script])
@@ -337,9 +337,9 @@ fn in_own_network(test: &str) -> bool {
             println!("skipped: {}", String::from_utf8_lossy(&output.stderr));
         }
         Ok(output) => {
-            let text = String::from_utf8_lossy(&output.stdout);
+            let said = String::from_utf8_lossy(&output.stdout);
             let errors = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{text}{errors}");
+            assert!(output.status.success(), "{said}{errors}");
         }
         Err(error) => println!("skipped: no unshare: {error}"),
     }

@@ -10,7 +10,7 @@ fn timeouts() -> Timeouts {
 }
 
 /// One file in a message after ours.
-fn message<'a>(file: &'a File, cut: Cut) -> Message<'a> {
+fn message(file: &File, cut: Cut) -> Message<'_> {
     let mut message = Message::new();
     message.own(Own::Frame, "BEGIN");
     message.file(file, 0, &timeouts(), cut);
