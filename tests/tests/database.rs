@@ -253,6 +253,8 @@ fn a_migration_that_does_not_parse_is_told_with_its_place(database: &Database) {
         ("0006_next.sql", "CREATE TABLE next (id INT);"),
     ]);
     let dir = folder.path().display().to_string();
+    // What is applied together would be told of as the first of it.
+    Example::boot(&database.url(), &[]).stop();
     let mut service = Example::spawn(&database.url(), &[("MIGRATIONS_DIR", &dir)]);
     service.wait_for("service/migrator 0004_slow.sql");
     let mut polls = 0;
@@ -326,6 +328,7 @@ fn a_migration_that_sleeps_is_waited_for_alive_and_not_ready(database: &Database
     let dir = folder.path().display().to_string();
     // What a migration takes is not for a start timeout to know.
     let envs = [("MIGRATIONS_DIR", &*dir), ("START_TIMEOUT", "1s")];
+    Example::boot(&database.url(), &[]).stop();
     let mut service = Example::spawn(&database.url(), &envs);
     service.wait_for("service/migrator 0004_slow.sql");
     let mut polls = 0;
@@ -366,9 +369,11 @@ fn a_sigterm_in_a_migration_stops_it_at_once_and_leaves_nothing_of_it(database: 
     } else {
         "CREATE TABLE half (id INT); SELECT pg_sleep(units) FROM patience; CREATE TABLE slept ()"
     };
-    let folder = migrations(&[("0004_patience.sql", patience), ("0005_sleep.sql", sleep)]);
+    let folder = migrations(&[("0004_patience.sql", patience)]);
     let dir = folder.path().display().to_string();
     let envs = [("MIGRATIONS_DIR", &*dir)];
+    Example::boot(&database.url(), &envs).stop();
+    fs::write(folder.path().join("0005_sleep.sql"), sleep).expect("it is ours");
     let mut service = Example::spawn(&database.url(), &envs);
     service.wait_for("service/migrator 0005_sleep.sql");
     if let Database::Postgres(server) = database {

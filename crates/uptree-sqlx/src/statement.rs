@@ -76,6 +76,7 @@ impl<'a> Statement<'a> {
 
     /// Whether it may end the transaction that it is run in: on MySQL, where there is no other way
     /// for DDL, and where nobody knows what a routine does.
+    #[cfg_attr(not(feature = "mysql"), allow(dead_code))]
     pub(crate) fn commits_implicitly(&self) -> bool {
         self.traits.commits_implicitly
     }
