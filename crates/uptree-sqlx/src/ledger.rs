@@ -108,6 +108,44 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// Reads a row: of sqlx's table, and [`with_steps`](Tables::All) of the second; `checksum` reads the
+/// third column.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) fn read<R: sqlx::Row>(
+    row: &R,
+    with_steps: bool,
+    checksum: impl FnOnce(&R) -> Result<Vec<u8>, sqlx::Error>,
+) -> Result<Row, sqlx::Error>
+where
+    usize: sqlx::ColumnIndex<R>,
+    for<'r> i64: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+    for<'r> bool: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+    for<'r> String: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+{
+    let success = row.try_get(3)?;
+    let (mut requires, mut mark) = (None, None);
+    if with_steps {
+        requires = row.try_get(4)?;
+        if let Some(done) = row.try_get::<Option<i64>, _>(5)? {
+            mark = Some(Mark {
+                done: usize::try_from(done).unwrap_or_default(),
+                digest: row.try_get::<Option<String>, _>(6)?.unwrap_or_default(),
+                begun: row.try_get(7)?,
+                before: row.try_get(8)?,
+                finished: success,
+            });
+        }
+    }
+    Ok(Row {
+        version: row.try_get(0)?,
+        description: row.try_get(1)?,
+        checksum: checksum(row)?,
+        success,
+        requires,
+        mark,
+    })
+}
+
 /// The columns of sqlx's table that are read, in the order of a [`Row`].
 pub(crate) const COLUMNS: [&str; 4] = ["version", "description", "checksum", "success"];
 

@@ -194,6 +194,7 @@ pub(crate) enum Failure {
     /// The ledger could not be written.
     Ledger(sqlx::Error),
     /// Others hold a lock that a statement needs. Nothing was changed: to be tried again.
+    #[cfg_attr(not(any(feature = "postgres", feature = "mysql")), allow(dead_code))]
     Locked {
         place: Option<Place>,
         error: sqlx::Error,

@@ -239,29 +239,7 @@ async fn fetch(
 }
 
 fn row(row: &SqliteRow, with_steps: bool) -> Result<Row, sqlx::Error> {
-    let success = row.try_get(3)?;
-    let (mut requires, mut mark) = (None, None);
-    if with_steps {
-        requires = row.try_get(4)?;
-        let done: Option<i64> = row.try_get(5)?;
-        mark = done.map(|done| {
-            Ok::<_, sqlx::Error>(Mark {
-                done: usize::try_from(done).unwrap_or_default(),
-                digest: row.try_get::<Option<String>, _>(6)?.unwrap_or_default(),
-                begun: row.try_get(7)?,
-                before: row.try_get(8)?,
-                finished: success,
-            })
-        });
-    }
-    Ok(Row {
-        version: row.try_get(0)?,
-        description: row.try_get(1)?,
-        checksum: row.try_get(2)?,
-        success,
-        requires,
-        mark: mark.transpose()?,
-    })
+    ledger::read(row, with_steps, |row| row.try_get(2))
 }
 
 fn is_undefined_table(error: &sqlx::Error) -> bool {

@@ -4,7 +4,7 @@ use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, Row as _, postgres::PgRow, raw_sql};
 
 use super::{super::sql::lock_key, PgSession, code_of, soon};
-use crate::ledger::{self, Instance, Ledger, Mark, Row};
+use crate::ledger::{self, Instance, Ledger, Row};
 
 impl PgSession {
     /// Finds out where it is, does `lock`, registers, if there is a table for it, and reads the
@@ -108,29 +108,8 @@ impl PgSession {
 }
 
 fn row(row: &PgRow, with_steps: bool) -> Result<Row, sqlx::Error> {
-    let checksum: String = row.try_get(2)?;
-    let success = row.try_get(3)?;
-    let (mut requires, mut mark) = (None, None);
-    if with_steps {
-        requires = row.try_get(4)?;
-        let done: Option<i64> = row.try_get(5)?;
-        mark = done.map(|done| {
-            Ok::<_, sqlx::Error>(Mark {
-                done: usize::try_from(done).unwrap_or_default(),
-                digest: row.try_get::<Option<String>, _>(6)?.unwrap_or_default(),
-                begun: row.try_get(7)?,
-                before: row.try_get(8)?,
-                finished: success,
-            })
-        });
-    }
-    Ok(Row {
-        version: row.try_get(0)?,
-        description: row.try_get(1)?,
-        checksum: unhex(&checksum),
-        success,
-        requires,
-        mark: mark.transpose()?,
+    ledger::read(row, with_steps, |row| {
+        row.try_get(2).map(|checksum: String| unhex(&checksum))
     })
 }
 
