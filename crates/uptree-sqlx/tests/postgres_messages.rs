@@ -42,6 +42,8 @@ async fn nothing_to_do_costs_one_message_and_each_migration_one_more() {
     assert_eq!(server.psql("x", ledger), "1000|1000");
     // Where it is and what there is, which is nothing; whether it is its turn; all of them.
     assert_eq!(messages, 3, "{flights}");
+    let instances = "SELECT count(*), max(known) FROM _uptree_instances";
+    assert_eq!(server.psql("x", instances), "1|1000");
     let (messages, flights) = boot().await;
     assert_eq!(messages, 1, "{flights}");
     assert!(!flights.contains("lock"), "{flights}");

@@ -31,7 +31,7 @@ use super::{
     badge::Badge,
     message::{Message, Own, Unit},
     observer::Observer,
-    sql::{self, Tables},
+    sql::Tables,
 };
 use crate::{
     activity::Activity,
@@ -66,6 +66,8 @@ pub(crate) struct PgSession {
     observer: Observer,
     tables: Tables,
     there: ledger::Tables,
+    /// The program that is to be entered in the tables, once they are there.
+    instance: Option<Instance>,
     /// Whether many files go into one message, since nothing has been applied yet.
     batches: bool,
     /// What is wrong with a file that came after others in their message.
@@ -120,6 +122,7 @@ impl PgSession {
             observer,
             tables: Tables::new(names),
             there: ledger::Tables::None,
+            instance: None,
             batches: false,
             found: None,
             key: 0,
@@ -213,6 +216,7 @@ fn stopping() -> sqlx::Error {
 
 impl Session for PgSession {
     async fn check(&mut self, instance: Option<&Instance>) -> Result<Ledger, sqlx::Error> {
+        self.instance = instance.cloned();
         let rows = match self.read(None, instance, true).await {
             Err(error) if instance.is_some() && is_forbidden(&error) => {
                 let error = crate::DriverError::from(error);
@@ -243,9 +247,7 @@ impl Session for PgSession {
 
     async fn settle(&mut self) -> Result<(), sqlx::Error> {
         let mut message = self.begin(true);
-        for sql in self.tables.create(sql::TYPES) {
-            message.own(Own::Ledger, &sql);
-        }
+        self.create_in(&mut message);
         message.own(Own::Frame, "COMMIT");
         let activity = Activity::default();
         let answer = self.send(&message, &activity).await;

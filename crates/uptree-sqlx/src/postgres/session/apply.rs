@@ -115,9 +115,7 @@ impl PgSession {
             if index == 0 && self.there == ledger::Tables::All {
                 message.own(Own::Ledger, &self.tables.forget_old());
             } else if index == 0 {
-                for sql in self.tables.create(sql::TYPES) {
-                    message.own(Own::Ledger, &sql);
-                }
+                self.create_in(&mut message);
             }
             message.own(Own::Entry, &self.tables.enter(file));
             message.file(file, sent, &timeouts, cut);
@@ -130,6 +128,19 @@ impl PgSession {
         }
         messages.push(message);
         messages
+    }
+
+    /// Creates those of the tables that are missing, and enters this program in them.
+    pub(super) fn create_in(&self, message: &mut Message<'_>) {
+        if self.there == ledger::Tables::All {
+            return;
+        }
+        for sql in self.tables.create(sql::TYPES) {
+            message.own(Own::Ledger, &sql);
+        }
+        if let Some(instance) = &self.instance {
+            message.own(Own::Ledger, &self.tables.register(instance));
+        }
     }
 
     /// What comes after a file in its transaction.
@@ -248,11 +259,7 @@ impl PgSession {
     /// Runs a migration that is written in Rust, in its transaction.
     async fn apply_code(&mut self, file: &File, activity: &Activity) -> Result<(), Failure> {
         let mut message = self.begin(true);
-        if self.there != ledger::Tables::All {
-            for sql in self.tables.create(sql::TYPES) {
-                message.own(Own::Ledger, &sql);
-            }
-        }
+        self.create_in(&mut message);
         message.own(Own::Entry, &self.tables.enter(file));
         // It may write data or change tables, and others queue up behind the latter.
         message.limit(&self.timeouts(), Pace::Hurried);

@@ -103,11 +103,7 @@ impl PgSession {
             message.own(Own::Frame, sql);
         }
         message.own(Own::Lock, &sql::hold(self.key));
-        if self.there != ledger::Tables::All {
-            for sql in self.tables.create(sql::TYPES) {
-                message.own(Own::Ledger, &sql);
-            }
-        }
+        self.create_in(message);
         for sql in self.tables.mark(file, mark, entry) {
             message.own(Own::Ledger, &sql);
         }
