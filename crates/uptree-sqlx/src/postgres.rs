@@ -88,6 +88,8 @@ impl PgServer {
         let passing = match &error {
             // Not an address at all.
             sqlx::Error::Io(error) => error.kind() != std::io::ErrorKind::InvalidInput,
+            // sqlx takes the end of the connection for an answer, when the server dies just then.
+            sqlx::Error::Protocol(what) => what.contains("SSLRequest: 0x00"),
             error => is_unavailable(error),
         };
         if passing {
@@ -214,5 +216,20 @@ impl Migratable for PgServer {
         let badge = brake.session();
         let observer = Observer::new(options.clone(), Arc::clone(&badge));
         Ok(PgSession::new(connection, options, observer, names, badge))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_dies_while_it_is_connected_to_is_tried_again() {
+        let server = PgServer::new(PgConnectOptions::new_without_pgpass());
+        for (answer, passes) in [("0x00", true), ("0x48", false)] {
+            let error = format!("unexpected response from SSLRequest: {answer}");
+            let error = server.refusal(sqlx::Error::Protocol(error));
+            assert_eq!(error.may_pass(), passes, "{answer}");
+        }
     }
 }
