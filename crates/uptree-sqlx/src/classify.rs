@@ -75,6 +75,18 @@ pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
     matches!(code, Some(Code::Sqlite(5 | 6 | 15)))
 }
 
+/// Whether a server that could not be connected to may be reached later.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(crate) fn may_be_reached(error: &sqlx::Error) -> bool {
+    match error {
+        // Not an address at all.
+        sqlx::Error::Io(error) => error.kind() != std::io::ErrorKind::InvalidInput,
+        // sqlx takes the end of the connection for an answer, when a Postgres dies just then.
+        sqlx::Error::Protocol(what) => what.contains("SSLRequest: 0x00"),
+        error => is_unavailable(error),
+    }
+}
+
 /// Whether the server has no room for one more connection.
 pub(crate) fn is_crowded(error: &sqlx::Error) -> bool {
     match error.as_database_error().and_then(Code::of) {

@@ -25,7 +25,7 @@ use sqlx::{
 
 use self::{brake::MySqlBrake, session::MySqlSession};
 use crate::{
-    ConnectError, DatabaseUrl, UrlError, classify::is_unavailable, error::IS_IT_UP, ledger::Names,
+    ConnectError, DatabaseUrl, UrlError, classify::may_be_reached, error::IS_IT_UP, ledger::Names,
     session::Migratable, split::Dialect, target::Target,
 };
 
@@ -103,12 +103,7 @@ impl MySqlServer {
 
     pub(crate) fn refusal(&self, error: sqlx::Error) -> ConnectError {
         let what = format!("cannot connect to {self}");
-        let passing = match &error {
-            // Not an address at all.
-            sqlx::Error::Io(error) => error.kind() != std::io::ErrorKind::InvalidInput,
-            error => is_unavailable(error),
-        };
-        if passing {
+        if may_be_reached(&error) {
             let remedy = match code::number(&error) {
                 Some(code::TOO_MANY_CONNECTIONS) => {
                     "raise the server's max_connections, lower POOL_SIZE, or run fewer instances"

@@ -23,7 +23,7 @@ use sqlx::{
 pub(crate) use self::sql::{ledger_mark, ledger_readable, lock_key};
 use self::{brake::PgBrake, observer::Observer, session::PgSession};
 use crate::{
-    ConnectError, DatabaseUrl, UrlError, classify::is_unavailable, error::IS_IT_UP, ledger::Names,
+    ConnectError, DatabaseUrl, UrlError, classify::may_be_reached, error::IS_IT_UP, ledger::Names,
     session::Migratable, split::Dialect, target::Target,
 };
 
@@ -85,14 +85,7 @@ impl PgServer {
 
     pub(crate) fn refusal(&self, error: sqlx::Error) -> ConnectError {
         let what = format!("cannot connect to {self}");
-        let passing = match &error {
-            // Not an address at all.
-            sqlx::Error::Io(error) => error.kind() != std::io::ErrorKind::InvalidInput,
-            // sqlx takes the end of the connection for an answer, when the server dies just then.
-            sqlx::Error::Protocol(what) => what.contains("SSLRequest: 0x00"),
-            error => is_unavailable(error),
-        };
-        if passing {
+        if may_be_reached(&error) {
             let code = error.as_database_error().and_then(DatabaseError::code);
             let remedy = match code.as_deref() {
                 Some("53300") => {
