@@ -7,11 +7,11 @@ use std::{
 };
 
 use uptree_supervisor::{
-    AutoShutdown, Backoff, BoxError, ChildSpec, Event, EventKind, Fault, IntoChild, Log, Observer,
+    AutoShutdown, Backoff, BoxError, ChildSpec, Event, EventKind, Fault, IntoChild, Observer,
     StopCause, Stopper, Strategy, Supervisor, Tree, TreeError, TreeOptions,
 };
 
-use crate::{Exit, chain};
+use crate::{Exit, Monitor, chain};
 
 /// A service: an ordered list of children under a root supervisor.
 ///
@@ -137,6 +137,7 @@ pub(crate) fn refusal(faults: &[Fault], settings: &[BoxError]) -> Option<Exit> {
 /// A tree that runs.
 pub(crate) struct Running {
     tree: Tree,
+    monitor: Monitor,
     root: ChildSpec,
     onlooker: Arc<Onlooker>,
 }
@@ -148,17 +149,27 @@ impl Running {
         mut options: TreeOptions,
         ending: impl Fn() + Send + Sync + 'static,
     ) -> Self {
+        let monitor = Monitor::new();
         let onlooker = Arc::new(Onlooker {
+            monitor: monitor.clone(),
             ending: Box::new(ending),
             cut_short: Mutex::default(),
         });
         options.observer = onlooker.clone();
+        options.extension = Some(Arc::new(monitor.clone()));
         let tree = Tree::spawn(root.clone(), options);
+        monitor.attach(tree.stopper());
         Self {
             tree,
+            monitor,
             root,
             onlooker,
         }
+    }
+
+    #[expect(dead_code, reason = "its readers come next")]
+    pub(crate) fn monitor(&self) -> &Monitor {
+        &self.monitor
     }
 
     pub(crate) fn stopper(&self) -> Stopper {
@@ -175,6 +186,12 @@ impl Running {
             },
         };
         with_losses(self.onlooker.with_cuts(exit), &self.root)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.monitor.detach();
     }
 }
 
@@ -196,8 +213,9 @@ pub(crate) fn with_losses(exit: Exit, root: &ChildSpec) -> Exit {
     exit.and_overrun(losses)
 }
 
-/// Logs every event, tells when the tree begins to end by itself, and keeps who is cut short.
+/// Has every event recorded, tells when the tree begins to end by itself, and keeps who is cut short.
 struct Onlooker {
+    monitor: Monitor,
     ending: Box<dyn Fn() + Send + Sync>,
     /// Children that were killed because the stop budget is less than what they may take.
     cut_short: Mutex<Vec<String>>,
@@ -225,7 +243,7 @@ impl Onlooker {
 
 impl Observer for Onlooker {
     fn observe(&self, event: &Event<'_>) {
-        Log.observe(event);
+        self.monitor.observe(event);
         match event.kind {
             EventKind::Ending if event.is_root() => (self.ending)(),
             EventKind::Killing { shortened: true } => {

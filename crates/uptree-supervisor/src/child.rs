@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use uptree_core::Shutdown;
 
 use crate::{
-    BoxError, ChildSpec, Lost, Options, Result,
+    BoxError, ChildSpec, EventKind, Lost, Options, Result,
     incarnation::{Incarnation, StopCause},
     task::spawn_task,
 };
@@ -170,7 +170,14 @@ impl Starting {
 
     /// Names what the start does now: a timed line in the boot timeline.
     pub fn step(&self, name: impl Into<Cow<'static, str>>) {
-        self.life.step(&name.into());
+        self.life.emit(EventKind::Step(&name.into()));
+    }
+
+    /// Names what the start waits for now, such as a lock that another process holds: a line in
+    /// the boot timeline whose time is not the child's own work. It lasts until the next
+    /// [`step`](Self::step).
+    pub fn waiting(&self, what: impl Into<Cow<'static, str>>) {
+        self.life.emit(EventKind::Waiting(&what.into()));
     }
 
     /// Tells of work that is going on: `done` of `total`, and on what.
@@ -201,6 +208,11 @@ impl Starting {
     /// The child's place in the tree, such as `service/repo`.
     pub fn path(&self) -> String {
         self.life.path().to_string()
+    }
+
+    /// See [`Context::extension`].
+    pub fn extension<T: Any>(&self) -> Option<&T> {
+        self.life.tree().extension.as_deref()?.downcast_ref()
     }
 
     /// How the child will be stopped, as the list has it.
@@ -286,6 +298,12 @@ impl Context {
     /// Outside a tokio runtime.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         spawn_task(&self.life, future);
+    }
+
+    /// What [`TreeOptions::extension`](crate::TreeOptions#structfield.extension) has, if it is a
+    /// `T`. `None` too if the tree was given nothing.
+    pub fn extension<T: Any>(&self) -> Option<&T> {
+        self.life.tree().extension.as_deref()?.downcast_ref()
     }
 
     /// How often the child has been started before: 0 at boot.

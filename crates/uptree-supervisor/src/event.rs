@@ -3,7 +3,7 @@
 use std::{error::Error, fmt, time::Duration};
 
 use crate::{
-    ExitReason,
+    ExitReason, Options,
     incarnation::{Incarnation, StopCause},
 };
 
@@ -31,6 +31,17 @@ impl Event<'_> {
         self.life.restarts().into()
     }
 
+    /// How it is supervised.
+    pub fn options(&self) -> &Options {
+        self.life.options()
+    }
+
+    /// Whether it was started by a call, or is one of many alike: below a supervisor whose
+    /// children have no order.
+    pub fn is_dynamic(&self) -> bool {
+        !self.life.scope().ordered
+    }
+
     /// Whether it is the root of its tree.
     pub fn is_root(&self) -> bool {
         self.life.is_root()
@@ -45,6 +56,8 @@ pub enum EventKind<'a> {
     Starting,
     /// Its start goes on to this step.
     Step(&'a str),
+    /// Its start waits for this.
+    Waiting(&'a str),
     /// Its start makes progress.
     Progress {
         /// So much is done,
@@ -134,6 +147,7 @@ impl Observer for Log {
         match &event.kind {
             EventKind::Starting => log!(debug, incarnation = event.incarnation(), "starting"),
             EventKind::Step(step) => log!(debug, "{step}"),
+            EventKind::Waiting(what) => log!(debug, "waits for {what}"),
             EventKind::Progress { done, total, what } => log!(info, done, total, "{what}"),
             EventKind::AttemptFailed(error) => log!(debug, %error, "attempt failed"),
             EventKind::Ready { took } => log!(info, took = ?took, "ready"),

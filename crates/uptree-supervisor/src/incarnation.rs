@@ -273,10 +273,6 @@ impl Incarnation {
         self.flags.fetch_or(DONE, Ordering::AcqRel);
     }
 
-    pub(crate) fn step(&self, name: &str) {
-        self.emit(EventKind::Step(name));
-    }
-
     pub(crate) fn progress(&self, done: u64, total: u64, what: &str) {
         let now = Instant::now();
         self.rest().extra().progress = Some(now);

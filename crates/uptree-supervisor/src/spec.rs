@@ -31,6 +31,7 @@ pub struct Options {
 struct Rare {
     cancel_grace: Duration,
     backoff: Option<Backoff>,
+    gates_ready: Option<Duration>,
 }
 
 impl Options {
@@ -82,6 +83,19 @@ impl Options {
     /// How its restarts are spaced; `None` if as its supervisor says.
     pub fn own_backoff(&self) -> Option<Backoff> {
         self.rare.as_ref()?.backoff
+    }
+
+    /// Lets the service be ready, once it has booted, only while this child is up, or has been
+    /// down for no longer than `grace`. Defaults to not: a child that is restarted does not take
+    /// the service out of traffic.
+    pub fn gates_ready(mut self, grace: Duration) -> Self {
+        self.rare().gates_ready = Some(grace);
+        self
+    }
+
+    /// How long it may be down before the service is not ready; `None` if that does not matter.
+    pub fn ready_grace(&self) -> Option<Duration> {
+        self.rare.as_ref()?.gates_ready
     }
 
     fn rare(&mut self) -> &mut Rare {
@@ -436,6 +450,12 @@ pub trait IntoChild: Sized {
     /// Says how its restarts are spaced. Defaults to what its supervisor says.
     fn backoff(self, backoff: Backoff) -> ChildSpec {
         self.with(|options| options.backoff(backoff))
+    }
+
+    /// Lets the service be ready only while this child is up, or has been down for no longer than
+    /// `grace`. Defaults to not.
+    fn gates_ready(self, grace: Duration) -> ChildSpec {
+        self.with(|options| options.gates_ready(grace))
     }
 
     /// Changes its options.

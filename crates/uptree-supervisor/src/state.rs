@@ -1,6 +1,7 @@
 //! What the incarnations of one tree share.
 
 use std::{
+    any::Any,
     fmt,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -22,6 +23,9 @@ pub struct TreeOptions {
     pub abort_grace: Duration,
     /// Who is told of every event. Defaults to [`Log`].
     pub observer: Arc<dyn Observer>,
+    /// Something that every child of the tree can reach, by its type:
+    /// [`Context::extension`](crate::Context::extension). Defaults to nothing.
+    pub extension: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Default for TreeOptions {
@@ -30,6 +34,7 @@ impl Default for TreeOptions {
             start_timeout: Duration::from_secs(60),
             abort_grace: Duration::from_secs(5),
             observer: Arc::new(Log),
+            extension: None,
         }
     }
 }
@@ -50,6 +55,7 @@ pub(crate) struct TreeState {
     pub(crate) start_timeout: Duration,
     pub(crate) abort_grace: Duration,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) extension: Option<Arc<dyn Any + Send + Sync>>,
     pub(crate) hurry: CancellationToken,
     /// When the stop of the whole tree is to be over, if that was said.
     pub(crate) stop_by: OnceLock<Instant>,
@@ -62,6 +68,7 @@ impl TreeState {
             start_timeout: options.start_timeout,
             abort_grace: options.abort_grace,
             observer: options.observer,
+            extension: options.extension,
             hurry: CancellationToken::new(),
             stop_by: OnceLock::new(),
         })
