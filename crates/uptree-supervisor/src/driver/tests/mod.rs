@@ -108,7 +108,10 @@ impl Observer for Story {
             EventKind::Stopped { reason, .. } => format!("stopped: {reason}"),
             EventKind::ShutdownError(reason) => format!("shutdown error: {reason}"),
             EventKind::Stuck { .. } => "stuck".into(),
-            EventKind::Step(_) | EventKind::Progress { .. } | EventKind::AttemptFailed(_) => return,
+            EventKind::Step(_)
+            | EventKind::Waiting(_)
+            | EventKind::Progress { .. }
+            | EventKind::AttemptFailed(_) => return,
         };
         self.tell(&format!("{} {what}", event.path()));
     }

@@ -91,6 +91,7 @@ async fn play(case: &Case, world: &World) {
         start_timeout: Duration::from_millis(500),
         abort_grace: Duration::from_millis(50),
         observer: Arc::new(world.clone()),
+        extension: None,
     };
     let before = Handle::current().metrics().num_alive_tasks();
     let tree = Tree::spawn(root.into_child(), options);
