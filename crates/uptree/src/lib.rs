@@ -13,6 +13,7 @@
 //! | feature | adds | default |
 //! |---|---|---|
 //! | `http` | the endpoint, its probes and its drain | yes |
+//! | `kubernetes` | manifests: what one says of a service | yes |
 //! | `sqlite` | pool and migrator on SQLite | yes |
 //! | `postgres` | pool and migrator on Postgres | yes |
 //! | `mysql` | pool and migrator on MySQL and MariaDB | no |
@@ -25,6 +26,8 @@ pub use commands::{Commands, main, main_with};
 pub use uptree_app::*;
 #[cfg(feature = "http")]
 pub use uptree_http as http;
+#[cfg(feature = "kubernetes")]
+pub use uptree_kubernetes as kubernetes;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub use uptree_sqlx as sqlx;
 
