@@ -372,6 +372,9 @@ impl Driver<'_> {
             if let (Some(ids), Some(spec)) = (&mut self.ids, self.scope.spec_of(slot, &entry)) {
                 ids.remove(spec.id());
             }
+            if let Entry::Started(life, _) = &entry {
+                life.emit(EventKind::Forgotten);
+            }
             self.slots[slot] = Slot::default();
         }
     }

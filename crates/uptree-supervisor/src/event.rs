@@ -122,6 +122,9 @@ pub enum EventKind<'a> {
         /// How long it was waited for.
         after: Duration,
     },
+    /// Its supervisor knows it no more: it was deleted, or ended for good where that forgets it, or
+    /// was added by a call to a supervisor that is gone.
+    Forgotten,
 }
 
 /// Whoever wants to know: one for each tree, told of every event in order, for each child.
@@ -174,6 +177,7 @@ impl Observer for Log {
                 error,
                 "still running {after:?} after it was killed: does it block without awaiting?"
             ),
+            EventKind::Forgotten => log!(debug, "forgotten"),
         }
     }
 }

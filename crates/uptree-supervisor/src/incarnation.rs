@@ -227,6 +227,15 @@ impl Incarnation {
 
     /// It and what is below it, as they are now.
     pub(crate) fn snapshot(&self) -> Snapshot {
+        self.snapshot_with(Scope::snapshots)
+    }
+
+    /// The same without what was added by calls.
+    pub(crate) fn snapshot_of_list(&self) -> Snapshot {
+        self.snapshot_with(Scope::snapshots_of_list)
+    }
+
+    fn snapshot_with(&self, shown: impl FnOnce(&Scope) -> Vec<Snapshot>) -> Snapshot {
         let (mut state, since) = unpacked(self.state.load(Ordering::Acquire));
         let runs = matches!(
             state,
@@ -242,7 +251,7 @@ impl Incarnation {
                 let children = self.spec.children().unwrap_or_default().iter();
                 children.map(|it| Snapshot::unstarted(it, age)).collect()
             },
-            |below| below.snapshots(),
+            |below| shown(&below),
         );
         Snapshot {
             id: self.id().to_owned(),

@@ -8,7 +8,7 @@ use std::{
 
 use uptree_core::{ChildType, Incarnation as Key, Index};
 
-use crate::{ChildSpec, inbox::Inbox, incarnation::Incarnation, state::TreeState};
+use crate::{ChildSpec, EventKind, inbox::Inbox, incarnation::Incarnation, state::TreeState};
 
 /// What the children of one supervisor share.
 pub(crate) struct Scope {
@@ -120,9 +120,39 @@ impl Scope {
     pub(crate) fn let_go(&self) {
         let entries = std::mem::take(&mut *self.entries());
         let stuck = |entry: &Entry| matches!(entry, Entry::Started(life, _) if life.is_stuck());
-        // Not under the lock: a spec's drop is a stranger's.
+        // Not under the lock: a spec's drop is a stranger's, and so is the observer.
+        for (slot, entry) in entries.iter().enumerate() {
+            if let Entry::Started(life, first) = entry
+                && !self.is_listed(slot, *first)
+            {
+                life.emit(EventKind::Forgotten);
+            }
+        }
         let stuck: Vec<_> = entries.into_iter().filter(stuck).collect();
         *self.entries() = stuck;
+    }
+
+    /// Whether the child in a slot, whose first life has this number, is one that the supervisor
+    /// begins with: not one that was added to a slot that had become free.
+    fn is_listed(&self, slot: Index, first: u32) -> bool {
+        slot < self.listed.len() && first == Key::first(slot).number
+    }
+
+    /// What is shown of those that the supervisor begins with, and still knows.
+    pub(crate) fn snapshots_of_list(&self) -> Vec<Snapshot> {
+        // Under no lock: those below have locks of their own.
+        let listed: Vec<_> = {
+            let entries = self.entries();
+            entries.iter().take(self.listed.len()).cloned().collect()
+        };
+        let shown = |(slot, entry): (Index, Entry)| match entry {
+            Entry::Listed => Some(Snapshot::unstarted(&self.listed[slot], self.now())),
+            Entry::Started(life, first) if self.is_listed(slot, first) => {
+                Some(life.snapshot_of_list())
+            }
+            Entry::Free | Entry::Started(..) => None,
+        };
+        listed.into_iter().enumerate().filter_map(shown).collect()
     }
 
     /// What is shown of every child, in start order.

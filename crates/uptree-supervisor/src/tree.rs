@@ -161,4 +161,10 @@ impl Stopper {
     pub fn snapshot(&self) -> Snapshot {
         self.root.snapshot()
     }
+
+    /// The same without children that were added by calls: as cheap as the lists are short,
+    /// however many those are.
+    pub fn snapshot_of_list(&self) -> Snapshot {
+        self.root.snapshot_of_list()
+    }
 }

@@ -25,6 +25,7 @@ mod deadlock;
 mod dynamic;
 mod ends;
 mod flat;
+mod forgotten;
 mod kill;
 mod nested;
 mod random;
@@ -111,7 +112,8 @@ impl Observer for Story {
             EventKind::Step(_)
             | EventKind::Waiting(_)
             | EventKind::Progress { .. }
-            | EventKind::AttemptFailed(_) => return,
+            | EventKind::AttemptFailed(_)
+            | EventKind::Forgotten => return,
         };
         self.tell(&format!("{} {what}", event.path()));
     }
