@@ -5,7 +5,6 @@
 //! `valgrind --tool=callgrind target/bench-build/release/bench measure uptree start 10000`.
 
 mod contenders;
-mod first_200;
 mod instructions;
 mod process;
 mod report;
@@ -42,9 +41,6 @@ struct Cli {
 enum Command {
     /// Starts, stops, restarts, calls and memory: tables and target/bench/supervision.json
     Supervision(supervision::Options),
-    /// From exec to the first 200 on /alive, against bare axum: target/bench/first-200.json
-    #[command(name = "first-200")]
-    First200(first_200::Options),
     /// Do one work once, with one peer, and print what was measured
     #[command(hide = true)]
     Measure(Ask),
@@ -55,7 +51,6 @@ fn main() -> Result<()> {
     let command = cli.command.unwrap_or(Command::Supervision(cli.supervision));
     let needs = match &command {
         Command::Supervision(options) => options.needs(),
-        Command::First200(_) => vec!["minimal"],
         Command::Measure(_) => Vec::new(),
     };
     if cli.needs {
@@ -66,7 +61,6 @@ fn main() -> Result<()> {
     }
     match command {
         Command::Supervision(options) => options.run(&cli.target),
-        Command::First200(options) => options.run(&cli.target),
         Command::Measure(ask) => program::answer(&ask, PEERS, resident),
     }
 }

@@ -13,8 +13,10 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let target = target()?;
     // Its own folder: what the two workspaces build differs, and one would throw out the other's.
     let own = target.join("bench-build");
-    if let Some(("migrate", args)) = args.split_first().map(|(it, args)| (it.as_str(), args)) {
-        return migrate(&own, args, &target);
+    match args.split_first().map(|(it, args)| (it.as_str(), args)) {
+        Some(("migrate", args)) => return migrate(&own, args, &target),
+        Some(("http", args)) => return http(&own, args, &target),
+        _ => {}
     }
     build(&own, "bench")?;
     let bench = || {
@@ -35,6 +37,14 @@ fn migrate(own: &Path, args: &[String], target: &Path) -> Result<()> {
     needs::ensure();
     build(own, "bench-migrate")?;
     let mut bench = Command::new(own.join("release/bench-migrate"));
+    step("bench", bench.args(args).arg("--target").arg(target))
+}
+
+/// A package of its own too: it has the servers that are measured beside it.
+fn http(own: &Path, args: &[String], target: &Path) -> Result<()> {
+    build(own, "bench-http")?;
+    provide("minimal", own)?;
+    let mut bench = Command::new(own.join("release/bench-http"));
     step("bench", bench.args(args).arg("--target").arg(target))
 }
 
