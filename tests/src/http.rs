@@ -84,12 +84,21 @@ impl Connection {
     ///
     /// When nothing listens there.
     pub fn open(addr: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&addr, TIMEOUT)?;
+        Self::open_within(addr, TIMEOUT)
+    }
+
+    /// Connects, within this time, which is then the [timeout](Self::set_timeout).
+    ///
+    /// # Errors
+    ///
+    /// When nothing listens there.
+    pub fn open_within(addr: SocketAddr, timeout: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&addr, timeout)?;
         stream.set_nodelay(true)?;
         let connection = Self {
             stream: BufReader::new(stream),
         };
-        connection.set_timeout(TIMEOUT)?;
+        connection.set_timeout(timeout)?;
         Ok(connection)
     }
 

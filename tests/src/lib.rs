@@ -9,6 +9,7 @@
 //! | [`Example`] | the example service on a free address, or one that only migrates |
 //! | [`migrations`], [`slow`] | a folder for `MIGRATIONS_DIR`, and a file for it that takes its time |
 //! | [`http`] | a blocking HTTP/1.1 client: single requests, kept connections, raw bytes |
+//! | [`kubelet`] | runs, probes, kills and updates a service as Kubernetes does |
 //! | [`load`] | clients that go on, and note what came of each request |
 //! | [`Proxy`] | between a process and its database: counts round trips, delays, cuts at numbered points |
 //! | [`Network`] | a network of the test's own, whose cable can be pulled |
@@ -58,6 +59,7 @@ mod eventually;
 mod example;
 mod folders;
 pub mod http;
+pub mod kubelet;
 pub mod load;
 mod mariadb;
 mod migrations;

@@ -1,7 +1,12 @@
 //! Requests that go on, whatever becomes of the service.
 //!
-//! Each client is a thread that sends one request after the other and notes what came of each. It
-//! has manners: it honours `Connection: close`, and does not send a request twice.
+//! Each client is a thread that sends one request after the other and notes what came of each. None
+//! sends a request twice: whatever fails is seen. A client has [`Manners`], and a [`Target`], which it
+//! asks for an address whenever it needs a connection.
+
+mod deaf;
+mod one;
+mod two;
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,24 +15,54 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::http::{Connection, Response};
-
 /// How a client uses connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manners {
-    /// It keeps a connection until it is told to close it.
+    /// HTTP/1.1: it keeps a connection until it is told `Connection: close`.
     Keep,
-    /// It makes a new one for each request.
+    /// HTTP/1.1: it makes a new connection for each request.
     Open,
+    /// HTTP/1.1: it takes no notice of `Connection: close` and asks on until the connection ends.
+    Insist,
+    /// HTTP/2: it keeps a connection until it is told GOAWAY, with [`STREAMS`] requests on it at a
+    /// time.
+    Http2,
+    /// HTTP/2: it never hears of a GOAWAY and asks on until the connection ends.
+    InsistOnHttp2,
 }
 
+/// How many requests a client of HTTP/2 sends at a time.
+pub const STREAMS: usize = 4;
+
 /// What a client asks for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Ask {
     /// A GET of this path.
     Get(&'static str),
     /// A POST of this JSON to this path.
     Post(&'static str, &'static str),
+}
+
+impl Ask {
+    /// Method, path and JSON.
+    fn parts(self) -> (&'static str, &'static str, Option<&'static str>) {
+        match self {
+            Self::Get(path) => ("GET", path, None),
+            Self::Post(path, json) => ("POST", path, Some(json)),
+        }
+    }
+}
+
+/// Where a new connection goes.
+pub trait Target: Send + Sync {
+    /// An address, if there is one at the moment.
+    fn addr(&self) -> Option<SocketAddr>;
+}
+
+impl Target for SocketAddr {
+    fn addr(&self) -> Option<SocketAddr> {
+        Some(*self)
+    }
 }
 
 /// One request, and what came of it.
@@ -37,6 +72,8 @@ pub struct Record {
     pub began: Instant,
     /// When it knew what had come of it.
     pub ended: Instant,
+    /// Where its connection led; `None` if there was nowhere to connect to.
+    pub to: Option<SocketAddr>,
     /// Whether it was the first on its connection.
     pub first: bool,
     /// What came of it.
@@ -50,8 +87,10 @@ pub enum Outcome {
     Answered {
         /// Its status.
         status: u16,
-        /// Whether it said that the connection will be closed.
+        /// Whether the client was told to go: `Connection: close`, or GOAWAY.
         closes: bool,
+        /// Its `Retry-After`, in seconds.
+        retry_after: Option<u32>,
     },
     /// No connection, so that nothing was sent.
     Refused(io::Error),
@@ -68,7 +107,7 @@ impl Record {
         }
     }
 
-    /// Whether the answer said that the connection will be closed.
+    /// Whether the client was told to go with the answer.
     pub fn closes(&self) -> bool {
         matches!(self.outcome, Outcome::Answered { closes: true, .. })
     }
@@ -90,26 +129,22 @@ pub struct Load {
 impl Load {
     /// Starts `clients` threads, each of which pauses for so long after each request.
     pub fn start(
-        addr: SocketAddr,
+        target: impl Target + 'static,
         clients: usize,
         manners: Manners,
         pause: Duration,
-        ask: &Ask,
+        ask: Ask,
     ) -> Self {
         let over = Arc::new(AtomicBool::new(false));
+        let target: Arc<dyn Target> = Arc::new(target);
         let start = |_| {
-            let mut client = Client {
-                addr,
-                manners,
-                ask: ask.clone(),
-                connection: None,
-            };
-            let over = Arc::clone(&over);
+            let (over, target) = (Arc::clone(&over), Arc::clone(&target));
             thread::spawn(move || {
+                let mut client = Client::new(manners, target);
                 let mut records = Vec::new();
                 while !over.load(Ordering::Relaxed) {
-                    records.push(client.request());
-                    thread::sleep(pause);
+                    client.ask(ask, &mut records);
+                    client.rest(pause);
                 }
                 records
             })
@@ -129,59 +164,37 @@ impl Load {
     }
 }
 
-struct Client {
-    addr: SocketAddr,
-    manners: Manners,
-    ask: Ask,
-    connection: Option<Connection>,
+enum Client {
+    One(one::Client),
+    Two(two::Client),
 }
 
 impl Client {
-    fn request(&mut self) -> Record {
-        let began = Instant::now();
-        let first = self.connection.is_none();
-        let outcome = self.outcome();
-        Record {
-            began,
-            ended: Instant::now(),
-            first,
-            outcome,
+    fn new(manners: Manners, target: Arc<dyn Target>) -> Self {
+        match manners {
+            Manners::Keep | Manners::Open | Manners::Insist => {
+                Self::One(one::Client::new(manners, target))
+            }
+            Manners::Http2 => Self::Two(two::Client::new(target, false)),
+            Manners::InsistOnHttp2 => Self::Two(two::Client::new(target, true)),
         }
     }
 
-    fn outcome(&mut self) -> Outcome {
-        let connection = match self.connection.take() {
-            Some(connection) => Ok(connection),
-            None => Connection::open(self.addr),
-        };
-        let mut connection = match connection {
-            Ok(connection) => connection,
-            Err(error) => return Outcome::Refused(error),
-        };
-        match self.answer(&mut connection) {
-            Err(error) => Outcome::Broken(error),
-            Ok(response) => {
-                let closes = response.header("connection") == Some("close");
-                if !closes && self.manners == Manners::Keep {
-                    self.connection = Some(connection);
-                }
-                let status = response.status;
-                Outcome::Answered { status, closes }
-            }
+    fn ask(&mut self, ask: Ask, records: &mut Vec<Record>) {
+        match self {
+            Self::One(client) => records.push(client.ask(ask)),
+            Self::Two(client) => records.extend(client.ask(ask)),
         }
     }
 
-    fn answer(&self, connection: &mut Connection) -> io::Result<Response> {
-        let mut headers = Vec::new();
-        if self.manners == Manners::Open {
-            headers.push(("connection", "close"));
-        }
-        match self.ask {
-            Ask::Get(path) => connection.request("GET", path, &headers, b""),
-            Ask::Post(path, json) => {
-                headers.push(("content-type", "application/json"));
-                connection.request("POST", path, &headers, json.as_bytes())
-            }
+    fn rest(&self, pause: Duration) {
+        match self {
+            Self::One(_) => thread::sleep(pause),
+            Self::Two(client) => client.rest(pause),
         }
     }
+}
+
+fn nowhere() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionRefused, "there is no endpoint")
 }

@@ -82,16 +82,16 @@ impl Seen {
 #[track_caller]
 fn stop_under_load(folder: &Path, url: &str, delay: &str) -> Seen {
     let (mut service, addr) = boot(folder, url, delay);
-    let kept = Load::start(addr, KEPT, Manners::Keep, PAUSE, &READING);
-    let fresh = Load::start(addr, 3, Manners::Open, PAUSE, &READING);
+    let kept = Load::start(addr, KEPT, Manners::Keep, PAUSE, READING);
+    let fresh = Load::start(addr, 3, Manners::Open, PAUSE, READING);
     let reads = Load::start(
         addr,
         2,
         Manners::Keep,
         PAUSE,
-        &Ask::Get("/readings?limit=10"),
+        Ask::Get("/readings?limit=10"),
     );
-    let probes = Load::start(addr, 1, Manners::Open, PAUSE, &Ask::Get("/ready"));
+    let probes = Load::start(addr, 1, Manners::Open, PAUSE, Ask::Get("/ready"));
     // Until all of them are at it.
     eventually(LONG, || {
         let summary = http::get(addr, "/sensors/load").ok()?;

@@ -237,7 +237,7 @@ fn alive_answers_to_the_end_and_ready_says_no_from_the_beginning() {
     let (mut service, addr) = ready("slow", &envs);
     let probe = |path| {
         let pause = Duration::from_millis(5);
-        Load::start(addr, 1, Manners::Open, pause, &Ask::Get(path))
+        Load::start(addr, 1, Manners::Open, pause, Ask::Get(path))
     };
     let (alive, ready) = (probe("/alive"), probe("/ready"));
     // Both have been answered.
