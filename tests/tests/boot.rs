@@ -464,7 +464,11 @@ fn a_child_that_keeps_failing_ends_the_process_with_2() {
            caused by: out of paper"
     );
     let log = probe.stdout_lines().join("\n");
-    assert_eq!(log.matches("probe/odd restarting").count(), 3, "{log}");
+    assert_eq!(
+        log.matches("probe/odd terminated: restarting").count(),
+        3,
+        "{log}"
+    );
     assert!(log.contains("probe/first stopped"), "{log}");
     assert!(log.contains("probe/last stopped"), "{log}");
 }

@@ -66,11 +66,11 @@ fn await_again(service: &Service, part: &str, before: usize) {
 /// Kills the pool; returns how long it takes until a request succeeds on the same connection.
 #[track_caller]
 fn until_back(service: &Service, client: &mut Connection) -> Duration {
-    let before = count(service, "slow/repo restarting");
+    let before = count(service, "slow/repo terminated: restarting");
     let start = Instant::now();
     let killed = client.post_json("/kill-pool", "").expect("an answer");
     assert_eq!(killed.status, 202);
-    await_again(service, "slow/repo restarting", before);
+    await_again(service, "slow/repo terminated: restarting", before);
     // The first success from here on is the new pool's: there is none in between.
     loop {
         let answer = client.get("/pool").expect("the connection is kept");
@@ -258,8 +258,7 @@ fn as_json_every_line_of_a_boot_a_crash_and_a_stop_is_an_object_with_the_childs_
         ("slow/endpoint", "ready"),
         ("slow/ready", "requests are let in"),
         ("slow", "ready"),
-        ("slow/repo", "terminated"),
-        ("slow/repo", "restarting"),
+        ("slow/repo", "terminated: restarting"),
         ("slow/lingering", "lingers"),
         ("slow/endpoint", "panicked: as a handler with a bug does"),
         ("slow", "SIGTERM: stopping"),

@@ -35,7 +35,8 @@ fn stopped(service: &Service, name: &str) -> Vec<String> {
     let path = format!(" {name}/");
     let children = lines.iter().filter_map(|line| {
         let (_, rest) = line.split_once(&path)?;
-        rest.split_once(" stopped took=").map(|(child, _)| child)
+        rest.split_once(" stopped incarnation=")
+            .map(|(child, _)| child)
     });
     children.map(str::to_owned).collect()
 }

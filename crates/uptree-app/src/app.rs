@@ -167,7 +167,7 @@ impl Running {
         }
     }
 
-    #[expect(dead_code, reason = "its readers come next")]
+    #[cfg_attr(not(test), expect(dead_code, reason = "its readers come next"))]
     pub(crate) fn monitor(&self) -> &Monitor {
         &self.monitor
     }

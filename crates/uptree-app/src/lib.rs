@@ -19,7 +19,10 @@ pub use app::App;
 pub use command::{Command, CommandContext, CommandFuture, run_command};
 pub use exit::{Exit, chain};
 pub use logs::LogFormat;
-pub use monitor::Monitor;
+pub use monitor::{
+    Happened, JournalEntry, Monitor, ProgressRecord, StartOutcome, StartRecord, StepRecord,
+    Timeline,
+};
 pub use process::{main, main_with};
 pub use settings::ProcessSettings;
 pub use signals::Signal;

@@ -1,14 +1,28 @@
 //! What an app knows of itself while it runs.
 
+mod record;
+#[cfg(test)]
+mod tests;
+mod timeline;
+
 use std::{
     fmt,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use uptree_supervisor::{Event, EventKind, Log, Observer, Snapshot, Stopper};
+use tokio::{sync::Notify, time::Instant};
+use uptree_supervisor::{
+    Event, EventKind, ExitReason, Log, Observer, Snapshot, StopCause, Stopper,
+};
+
+use self::record::Record;
+pub use self::timeline::{
+    Happened, JournalEntry, ProgressRecord, StartOutcome, StartRecord, StepRecord, Timeline,
+};
 
 /// What an app knows of itself: the state of its tree, and what has happened to it.
 ///
@@ -36,17 +50,31 @@ pub struct Monitor {
     inner: Arc<Inner>,
 }
 
-#[derive(Default)]
 struct Inner {
+    began: Instant,
     /// The tree, while it lives: it keeps its monitor, which must not keep it.
     tree: Mutex<Option<Stopper>>,
     booted: AtomicBool,
+    record: Mutex<Record>,
+    /// How often something has changed.
+    version: AtomicU64,
+    changed: Notify,
 }
+
+/// So many children of one list are looked at one by one; those after them are many alike.
+const LISTED: usize = 256;
 
 impl Monitor {
     pub(crate) fn new() -> Self {
         Self {
-            inner: Arc::default(),
+            inner: Arc::new(Inner {
+                began: Instant::now(),
+                tree: Mutex::default(),
+                booted: AtomicBool::new(false),
+                record: Mutex::default(),
+                version: AtomicU64::new(0),
+                changed: Notify::new(),
+            }),
         }
     }
 
@@ -63,13 +91,61 @@ impl Monitor {
         self.inner.booted.load(Ordering::Acquire)
     }
 
+    /// What has happened, from the first start on. Costs O(what is kept of it).
+    pub fn timeline(&self) -> Timeline {
+        let now = self.inner.began.elapsed();
+        self.record().timeline(now)
+    }
+
+    /// How often the tree has changed: greater after whatever changes the
+    /// [`snapshot`](Self::snapshot) or the [`timeline`](Self::timeline), but for dynamic children
+    /// that come and go as they should. One atomic read.
+    pub fn version(&self) -> u64 {
+        self.inner.version.load(Ordering::Acquire)
+    }
+
+    /// Completes when the [`version`](Self::version) is another than `seen`, and tells it. Changes
+    /// that come fast after each other may be one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn changed(&self, seen: u64) -> u64 {
+        loop {
+            let mut changed = pin!(self.inner.changed.notified());
+            // In the list of waiters before the look: what changes after it is not missed.
+            changed.as_mut().enable();
+            let version = self.version();
+            if version != seen {
+                return version;
+            }
+            changed.await;
+        }
+    }
+
     pub(crate) fn attach(&self, tree: Stopper) {
         *self.tree() = Some(tree);
     }
 
+    /// The tree has ended.
     pub(crate) fn detach(&self) {
         let tree = self.tree().take();
         drop(tree);
+        let now = self.inner.began.elapsed();
+        self.record().on_ended(now);
+        self.tell_changed();
+    }
+
+    fn tell_changed(&self) {
+        self.inner.version.fetch_add(1, Ordering::AcqRel);
+        self.inner.changed.notify_waiters();
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.inner
+            .record
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tree(&self) -> MutexGuard<'_, Option<Stopper>> {
@@ -83,10 +159,47 @@ impl Monitor {
 impl Observer for Monitor {
     fn observe(&self, event: &Event<'_>) {
         Log.observe(event);
-        if matches!(event.kind, EventKind::Ready { .. }) && event.is_root() {
-            self.inner.booted.store(true, Ordering::Release);
+        if is_told(event) {
+            let at = event.at();
+            let path = event.path().to_string();
+            let mut record = self.record();
+            if matches!(event.kind, EventKind::Stopping(StopCause::Shutdown))
+                || matches!(event.kind, EventKind::Ending if event.is_root())
+            {
+                record.on_stop(at);
+            }
+            record.note(event, path, at);
+            drop(record);
+            if matches!(event.kind, EventKind::Ready { .. }) && event.is_root() {
+                self.inner.booted.store(true, Ordering::Release);
+            }
+            self.tell_changed();
         }
     }
+}
+
+/// Whether an event is worth more than a count: of many children alike only what goes wrong is.
+fn is_told(event: &Event<'_>) -> bool {
+    let alike = event.is_dynamic() || event.position() >= LISTED;
+    !alike || went_wrong(&event.kind) || event.options().ready_grace().is_some()
+}
+
+fn went_wrong(kind: &EventKind<'_>) -> bool {
+    !matches!(
+        kind,
+        EventKind::Starting
+            | EventKind::Step(_)
+            | EventKind::Waiting(_)
+            | EventKind::Progress { .. }
+            | EventKind::AttemptFailed(_)
+            | EventKind::Ready { .. }
+            | EventKind::Ignored { .. }
+            | EventKind::Terminated(_)
+            | EventKind::LeftDown(ExitReason::Normal | ExitReason::Shutdown | ExitReason::Stop(_))
+            | EventKind::Stopping(_)
+            | EventKind::Stopped { .. }
+            | EventKind::Forgotten
+    )
 }
 
 impl fmt::Debug for Monitor {

@@ -94,6 +94,8 @@ pub(crate) async fn run(plan: Plan<'_>, cx: Starting) -> Result {
         stopped: None,
         gone: None,
         forgotten: Vec::new(),
+        restarting: None,
+        wait_is_told: false,
     };
     driver.run(machine, cx).await
 }
@@ -140,6 +142,10 @@ struct Driver<'a> {
     gone: Option<(Arc<Incarnation>, Flight, bool)>,
     /// Slots that the core has freed.
     forgotten: Vec<Index>,
+    /// A restart that was decided on, with how many are left, until it is told of.
+    restarting: Option<(Index, usize)>,
+    /// It was told how long that waits.
+    wait_is_told: bool,
 }
 
 /// The latest incarnation of one child.
@@ -186,6 +192,8 @@ impl Driver<'_> {
     ) -> Option<Action> {
         let at = self.at;
         let action = machine.step(event, at, &mut |note| self.explain(note, cx));
+        let action = action.map(jittered);
+        self.tell_restarting(action);
         self.tell_stopped();
         self.answer();
         self.tell_ending(machine.is_ending());
@@ -346,18 +354,19 @@ impl Driver<'_> {
     /// Has the core told of a restart's turn: after a delay, or when what is there by now has been
     /// looked at.
     fn wait(&mut self, key: Key, delay: Duration) {
+        let is_told = std::mem::take(&mut self.wait_is_told);
         if delay.is_zero() {
             return self.scope.inbox.send(Report::Retry(key));
         }
-        // Between half of it and all of it.
-        let delay = delay.mul_f64(0.5 + fastrand::f64() / 2.0);
         let Some(until) = self.now.checked_add(delay) else {
             return;
         };
         self.waits.push(Reverse((until, key.child, key.number)));
         if let Some(life) = &self.slots[key.child].life {
             life.show(ChildState::BackingOff, self.at);
-            life.emit(EventKind::BackingOff { delay });
+            if !is_told {
+                life.emit(EventKind::BackingOff { delay });
+            }
         }
     }
 
@@ -413,6 +422,16 @@ impl Driver<'_> {
 
     fn path<'a>(&'a self, life: &'a Incarnation) -> Path<'a> {
         Path::below(&self.own, life.id())
+    }
+}
+
+/// A wait between half of its delay and all of it; the others as they are.
+fn jittered(action: Action) -> Action {
+    match action {
+        Action::Wait(key, delay) if !delay.is_zero() => {
+            Action::Wait(key, delay.mul_f64(0.5 + fastrand::f64() / 2.0))
+        }
+        action => action,
     }
 }
 

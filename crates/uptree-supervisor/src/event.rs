@@ -1,6 +1,8 @@
 //! What a tree tells of itself while it runs.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{any::Any, error::Error, fmt, sync::OnceLock, time::Duration};
+
+use uptree_core::{ChildType, Index};
 
 use crate::{
     ExitReason, Options,
@@ -36,10 +38,46 @@ impl Event<'_> {
         self.life.options()
     }
 
-    /// Whether it was started by a call, or is one of many alike: below a supervisor whose
-    /// children have no order.
+    /// Whether it is a worker or a supervisor.
+    pub fn child_type(&self) -> ChildType {
+        self.life.spec().child_type()
+    }
+
+    /// Whether it, or a supervisor above it, was started by a call, or is one of many alike: below
+    /// a supervisor whose children have no order.
     pub fn is_dynamic(&self) -> bool {
-        !self.life.scope().ordered
+        self.life.is_dynamic()
+    }
+
+    /// When it happened, counted from when the tree began: the clock is read.
+    pub fn at(&self) -> Duration {
+        self.life.scope().now()
+    }
+
+    /// The child's place among those that its supervisor began with; a child that was added later
+    /// has one after them, or that of one that was deleted.
+    pub fn position(&self) -> Index {
+        self.life.key().child
+    }
+
+    /// Whether the child has ever been ready in this incarnation.
+    pub fn was_ready(&self) -> bool {
+        self.life.is_ready()
+    }
+
+    /// Something of the observer's for the supervisor whose child this is, for as long as this
+    /// incarnation of the supervisor lasts.
+    pub fn kept(&self) -> &OnceLock<Box<dyn Any + Send + Sync>> {
+        &self.life.scope().kept
+    }
+
+    /// The place in the tree of the nearest supervisor above it that is not dynamic itself.
+    pub fn counted_under(&self) -> impl fmt::Display + '_ {
+        let mut owner = self.life.scope().owner.as_deref();
+        while let Some(above) = owner.filter(|above| above.is_dynamic()) {
+            owner = above.scope().owner.as_deref();
+        }
+        owner.unwrap_or(self.life).path()
     }
 
     /// Whether it is the root of its tree.
@@ -81,24 +119,32 @@ pub enum EventKind<'a> {
     },
     /// Its start failed: OTP's `start_error`.
     StartFailed(&'a ExitReason),
-    /// It ended by itself: OTP's `child_terminated`.
+    /// It ended by itself: OTP's `child_terminated`. One of the next three follows at once.
     Terminated(&'a ExitReason),
     /// It ended by itself, and stays down.
     LeftDown(&'a ExitReason),
     /// It and those who share its fate are restarted.
     Restarting {
+        /// How it ended; `None` if what failed is its start.
+        reason: Option<&'a ExitReason>,
         /// How many more restarts its supervisor allows now.
         left: usize,
+        /// How long its restart waits first, with its jitter. If others are to stop before,
+        /// [`BackingOff`](Self::BackingOff) tells it later.
+        delay: Option<Duration>,
     },
-    /// Its restart waits so long first.
+    /// Its restart is one more than its supervisor allows: OTP's `reached_max_restart_intensity`.
+    MaxIntensity {
+        /// How it ended; `None` if what failed is its start.
+        reason: Option<&'a ExitReason>,
+    },
+    /// The others are down, and its restart waits so long.
     BackingOff {
         /// How long, with its jitter.
         delay: Duration,
     },
     /// It is significant, and its end ends its supervisor.
     AutoShutdown,
-    /// Its restart is one more than its supervisor allows: OTP's `reached_max_restart_intensity`.
-    MaxIntensity,
     /// This supervisor begins to end, though nobody asked it to.
     Ending,
     /// It is asked to stop, or its start is called off, or it is killed as its spec says.
@@ -134,50 +180,4 @@ pub enum EventKind<'a> {
 pub trait Observer: Send + Sync + 'static {
     /// Takes note of `event`.
     fn observe(&self, event: &Event<'_>);
-}
-
-/// The observer that logs, with `tracing`: reports as warnings and errors, the rest as info and
-/// debug. The field `child` has the path.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Log;
-
-impl Observer for Log {
-    fn observe(&self, event: &Event<'_>) {
-        use tracing::{debug, error, info, warn};
-        macro_rules! log {
-            ($level:ident, $($rest:tt)*) => { $level!(child = %event.path(), $($rest)*) };
-        }
-        match &event.kind {
-            EventKind::Starting => log!(debug, incarnation = event.incarnation(), "starting"),
-            EventKind::Step(step) => log!(debug, "{step}"),
-            EventKind::Waiting(what) => log!(debug, "waits for {what}"),
-            EventKind::Progress { done, total, what } => log!(info, done, total, "{what}"),
-            EventKind::AttemptFailed(error) => log!(debug, %error, "attempt failed"),
-            EventKind::Ready { took } => log!(info, took = ?took, "ready"),
-            EventKind::Ignored { took } => log!(info, took = ?took, "done"),
-            EventKind::StartFailed(reason) => log!(error, %reason, "start failed"),
-            EventKind::Terminated(reason) => log!(error, %reason, "terminated"),
-            EventKind::LeftDown(reason) => log!(info, %reason, "ended, and stays down"),
-            EventKind::Restarting { left } => log!(warn, restarts_left = left, "restarting"),
-            EventKind::BackingOff { delay } => log!(info, delay = ?delay, "waits to be restarted"),
-            EventKind::AutoShutdown => log!(info, "significant: its supervisor ends with it"),
-            EventKind::MaxIntensity => log!(error, "failed too often: its supervisor gives up"),
-            EventKind::Ending => log!(warn, "ending"),
-            EventKind::Stopping(cause) => log!(debug, ?cause, "stopping"),
-            EventKind::Killing { shortened: false } => log!(warn, "out of time: killed"),
-            EventKind::Killing { shortened: true } => {
-                log!(warn, "the stop budget leaves it no more time: killed");
-            }
-            EventKind::Stopped { reason, took } => match reason {
-                ExitReason::Shutdown => log!(info, took = ?took, "stopped"),
-                reason => log!(info, %reason, took = ?took, "stopped"),
-            },
-            EventKind::ShutdownError(reason) => log!(error, %reason, "did not stop in order"),
-            EventKind::Stuck { after } => log!(
-                error,
-                "still running {after:?} after it was killed: does it block without awaiting?"
-            ),
-            EventKind::Forgotten => log!(debug, "forgotten"),
-        }
-    }
 }

@@ -169,6 +169,11 @@ impl Incarnation {
         self.scope.owner.is_none()
     }
 
+    /// Whether it, or a supervisor above it, was started by a call or is one of many alike.
+    pub(crate) fn is_dynamic(&self) -> bool {
+        self.scope.is_dynamic(self.slot as usize)
+    }
+
     pub(crate) fn path(&self) -> Path<'_> {
         Path {
             above: self.scope.owner.as_deref(),

@@ -1,8 +1,9 @@
 //! One incarnation of a supervisor, as its children and its onlookers see it.
 
 use std::{
+    any::Any,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -17,6 +18,10 @@ pub(crate) struct Scope {
     pub(crate) owner: Option<Arc<Incarnation>>,
     /// Its children stop one after the other.
     pub(crate) ordered: bool,
+    /// The supervisor itself is dynamic, see [`Incarnation::is_dynamic`].
+    dynamic: bool,
+    /// What the observer keeps for this supervisor.
+    pub(crate) kept: OnceLock<Box<dyn Any + Send + Sync>>,
     pub(crate) inbox: Inbox,
     /// Those whom the supervisor begins with, in the first slots.
     pub(crate) listed: Arc<Vec<ChildSpec>>,
@@ -44,14 +49,25 @@ impl Scope {
         ordered: bool,
     ) -> Arc<Self> {
         let entries = vec![Entry::Listed; listed.len()];
+        let dynamic = owner.as_ref().is_some_and(|owner| owner.is_dynamic());
         Arc::new(Self {
             tree,
             owner,
             ordered,
+            dynamic,
+            kept: OnceLock::new(),
             inbox: Inbox::default(),
             listed: listed.clone(),
             entries: Mutex::new(entries),
         })
+    }
+
+    /// Whether the child in a slot, or what is above it, was started by a call or is one of many
+    /// alike.
+    pub(crate) fn is_dynamic(&self, slot: Index) -> bool {
+        // Above the root there is no list.
+        let added = self.owner.is_some() && slot >= self.listed.len();
+        self.dynamic || !self.ordered || added
     }
 
     /// The time since the tree began.

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use uptree_core::{Index, Note, Outcome};
+use uptree_core::{Action, Index, Note, Outcome};
 
 use super::Driver;
 use crate::{ChildState, EventKind, ExitReason, ExitWith, Result, Starting, TreeError};
@@ -10,15 +10,19 @@ use crate::{ChildState, EventKind, ExitReason, ExitWith, Result, Starting, TreeE
 impl Driver<'_> {
     /// Tells of a decision, with the reason that it was taken for.
     pub(super) fn explain(&mut self, note: Note, cx: &mut Option<Starting>) {
+        self.tell_restarting(None);
         let (child, kind): (_, fn(&ExitReason) -> EventKind<'_>) = match note {
             Note::StartError(child) => (child, |reason| EventKind::StartFailed(reason)),
             Note::ChildTerminated(child) => (child, |reason| EventKind::Terminated(reason)),
             Note::ShutdownError(child) => (child, |reason| EventKind::ShutdownError(reason)),
             Note::LeftDown(child) => (child, |reason| EventKind::LeftDown(reason)),
-            Note::MaxIntensity(child) => return self.tell(child, EventKind::MaxIntensity),
+            Note::MaxIntensity(child) => {
+                return self.decide(child, |reason| EventKind::MaxIntensity { reason });
+            }
             Note::AutoShutdown(child) => return self.tell(child, EventKind::AutoShutdown),
             Note::Restarting { child, left } => {
-                return self.tell(child, EventKind::Restarting { left });
+                self.restarting = Some((child, left));
+                return;
             }
             Note::Forgotten(child) => return self.forgotten.push(child),
             Note::Booted => {
@@ -35,6 +39,38 @@ impl Driver<'_> {
         if matches!(note, Note::ShutdownError(_)) {
             self.stopped = None;
         }
+    }
+
+    /// Tells of a restart that was decided on; `next` is what the core says is to be done now.
+    pub(super) fn tell_restarting(&mut self, next: Option<Action>) {
+        // A look costs less than a move: mostly there is none.
+        if self.restarting.is_none() {
+            return;
+        }
+        let Some((child, left)) = self.restarting.take() else {
+            return;
+        };
+        let delay = match next {
+            Some(Action::Wait(key, delay)) if key.child == child && !delay.is_zero() => Some(delay),
+            _ => None,
+        };
+        self.wait_is_told = delay.is_some();
+        self.decide(child, |reason| EventKind::Restarting {
+            reason,
+            left,
+            delay,
+        });
+    }
+
+    /// Tells of a decision about a child that ended, or whose start failed, which was told before.
+    fn decide(&self, child: Index, kind: impl FnOnce(Option<&ExitReason>) -> EventKind<'_>) {
+        let Some(life) = &self.slots[child].life else {
+            return;
+        };
+        if !life.is_ready() {
+            return life.emit(kind(None));
+        }
+        life.with_exit(|reason| life.emit(kind(Some(reason))));
     }
 
     fn tell(&self, child: Index, kind: EventKind<'_>) {

@@ -58,7 +58,7 @@ fn report(kind: &EventKind<'_>, path: &str) -> Option<(Ctx, Reason)> {
         EventKind::StartFailed(exit) => (Ctx::StartError, exit),
         EventKind::Terminated(exit) => (Ctx::ChildTerminated, exit),
         EventKind::ShutdownError(exit) => (Ctx::ShutdownError, exit),
-        EventKind::MaxIntensity => {
+        EventKind::MaxIntensity { .. } => {
             let reached = Reason::Word(Word::ReachedMaxRestartIntensity);
             return Some((Ctx::Shutdown, reached));
         }

@@ -51,7 +51,7 @@ async fn a_child_is_forgotten_when_it_is_deleted_or_lost_with_its_supervisor() {
     assert_eq!(forgotten.take(), "app/group/a");
     answers! { group.start_child(worker("in the slot of a", (), steady)) => "started"; }
     burn.notify_one();
-    tokio::time::sleep(SECOND).await;
+    sleep(SECOND).await;
     let mut lost: Vec<_> = forgotten.0.lock().expect("no panic").drain(..).collect();
     lost.sort();
     let expected = ["app/group/added", "app/group/in the slot of a"];
@@ -78,7 +78,7 @@ async fn temporary_and_dynamic_children_are_forgotten_when_they_are_gone() {
     stays.expect("starts");
     one.notify_one();
     other.notify_one();
-    tokio::time::sleep(SECOND).await;
+    sleep(SECOND).await;
     let mut gone: Vec<_> = forgotten.0.lock().expect("no panic").drain(..).collect();
     gone.sort();
     assert_eq!(gone, ["app/crowd/added", "app/once"]);

@@ -99,10 +99,19 @@ impl Observer for Story {
             EventKind::StartFailed(reason) => format!("start failed: {reason}"),
             EventKind::Terminated(reason) => format!("terminated: {reason}"),
             EventKind::LeftDown(reason) => format!("left down: {reason}"),
-            EventKind::Restarting { left } => format!("restarting, {left} left"),
+            EventKind::Restarting { left, delay, .. } => {
+                let restarting = format!("restarting, {left} left");
+                match delay {
+                    Some(_) => {
+                        self.tell(&format!("{} {restarting}", event.path()));
+                        "backing off".into()
+                    }
+                    None => restarting,
+                }
+            }
             EventKind::BackingOff { .. } => "backing off".into(),
             EventKind::AutoShutdown => "auto shutdown".into(),
-            EventKind::MaxIntensity => "too often".into(),
+            EventKind::MaxIntensity { .. } => "too often".into(),
             EventKind::Ending => "ending".into(),
             EventKind::Stopping(cause) => format!("stopping: {cause:?}"),
             EventKind::Killing { .. } => "killing".into(),

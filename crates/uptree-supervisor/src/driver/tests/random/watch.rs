@@ -157,9 +157,10 @@ impl Observer for World {
                     watched.ending.get_or_insert_with(Instant::now);
                 }
             }
-            EventKind::Restarting { .. } => {
+            EventKind::Restarting { delay, .. } => {
                 if let Some(above) = parent(&path).and_then(|it| state.supervisors.get_mut(it)) {
                     above.last_started = None;
+                    above.backs_off |= delay.is_some();
                 }
             }
             EventKind::BackingOff { .. } => {
