@@ -1,21 +1,26 @@
 //! What is known of one connection: what it is told, and whether a request is in flight on it.
 //!
 //! The connection's own task ([`serve`](crate::serve)) reads the order and writes the rest; the
-//! drain does the opposite. Neither waits for the other: everything here is an atomic.
+//! drain does the opposite. Neither waits for the other: what a request touches is an atomic.
 
 use std::{
     future::poll_fn,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
     },
     task::Poll,
+    time::Duration,
 };
 
 use atomic_waker::AtomicWaker;
-use tokio::net::TcpStream;
 
-use crate::{connections::Connections, gate::Stage};
+use crate::{
+    away::Away,
+    connections::Connections,
+    gate::{From, Stage},
+    socket::{Place, Socket},
+};
 
 /// What a connection is told to do; only ever more, never less.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -41,6 +46,9 @@ pub(crate) struct Connection {
     order: AtomicU8,
     /// Requests of the app whose response has not been handed over to the last byte.
     in_flight: AtomicU32,
+    /// Streams of HTTP/2, those that have become something else than a request included; on
+    /// HTTP/1.1 the one that the app makes of the connection when it takes it over.
+    streams: AtomicU32,
     /// Requests so far; it goes round. Written by the connection's own task alone.
     asked: AtomicU32,
     http2: AtomicBool,
@@ -54,8 +62,12 @@ pub(crate) struct Connection {
     pub(crate) task: AtomicWaker,
     /// HTTP is over: the peer is sent FIN, and what it still sends is thrown away.
     parting: AtomicBool,
-    /// The socket, once HTTP has let go of it.
-    left: Mutex<Option<TcpStream>>,
+    /// HTTP is about to hand the socket to the app.
+    to_be_taken_over: AtomicBool,
+    /// Where the socket is, unless HTTP has it.
+    pub(crate) place: Place,
+    /// When what lives long on it is to go.
+    pub(crate) away: Away,
 }
 
 /// The goodbye that an HTTP/1.1 connection is told once in the course of a drain delay.
@@ -82,6 +94,7 @@ impl Connection {
             late: stage >= Stage::LastCall,
             order: AtomicU8::new(order as u8),
             in_flight: AtomicU32::new(0),
+            streams: AtomicU32::new(0),
             asked: AtomicU32::new(0),
             http2: AtomicBool::new(false),
             answered: AtomicBool::new(false),
@@ -90,7 +103,9 @@ impl Connection {
             blocked: AtomicBool::new(false),
             task: AtomicWaker::new(),
             parting: AtomicBool::new(false),
-            left: Mutex::new(None),
+            to_be_taken_over: AtomicBool::new(false),
+            place: Place::default(),
+            away: Away::default(),
             all,
         }
     }
@@ -102,6 +117,9 @@ impl Connection {
     /// Tells the connection what to do, unless it has been told more.
     pub(crate) fn tell(&self, order: Order) {
         if self.order.fetch_max(order as u8, Ordering::SeqCst) < order as u8 {
+            if order >= Order::End {
+                self.away.tell(Duration::ZERO);
+            }
             self.task.wake();
         }
     }
@@ -139,7 +157,25 @@ impl Connection {
         let guard = InFlight {
             connection: Arc::clone(self),
         };
-        self.all.gate.admits(self.late).then_some(guard)
+        self.all.gate.admits(self.from()).then_some(guard)
+    }
+
+    fn from(&self) -> From {
+        if self.late {
+            From::Late
+        } else if self.http2() && self.order() < Order::Cut {
+            From::Parting
+        } else {
+            From::Early
+        }
+    }
+
+    /// Counts a stream of HTTP/2 until the guard is dropped.
+    pub(crate) fn begin_stream(self: &Arc<Self>) -> Stream {
+        self.streams.fetch_add(1, Ordering::SeqCst);
+        Stream {
+            connection: Arc::clone(self),
+        }
     }
 
     /// Whether it was opened after the last call.
@@ -151,10 +187,21 @@ impl Connection {
         self.in_flight.load(Ordering::SeqCst)
     }
 
+    /// How much goes on that is no request, or no longer one: a websocket.
+    pub(crate) fn others(&self) -> u32 {
+        let streams = self.streams.load(Ordering::SeqCst);
+        streams.saturating_sub(self.in_flight())
+    }
+
+    /// Whether requests, or what has become of them, go on.
+    pub(crate) fn is_engaged(&self) -> bool {
+        self.in_flight() > 0 || self.streams.load(Ordering::SeqCst) > 0
+    }
+
     /// Whether closing now would take something from the peer. To be asked by the connection's own
     /// task: only between its polls is a write either through or blocked.
     pub(crate) fn is_busy(&self) -> bool {
-        self.in_flight() > 0 || self.blocked.load(Ordering::Relaxed)
+        self.is_engaged() || self.blocked.load(Ordering::Relaxed)
     }
 
     /// How often something has been asked: while it stays the same, nothing new was.
@@ -267,18 +314,46 @@ impl Connection {
 
     /// Whether nothing of it is left but to wait for the peer to close its side.
     pub(crate) fn is_over(&self) -> bool {
-        // HTTP/2 may end before its requests notice.
-        self.is_parting() && self.in_flight() == 0
+        // HTTP/2 may end before its requests notice, and a socket be cut before the app does.
+        self.is_parting() && !self.is_engaged()
     }
 
-    /// Takes the socket back from HTTP.
-    pub(crate) fn leave(&self, stream: TcpStream) {
-        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
+    /// Notes that HTTP may hand its socket to the app: it is put where it can be cut.
+    pub(crate) fn expect_to_be_taken_over(&self) {
+        self.to_be_taken_over.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn take_left(&self) -> Option<TcpStream> {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        left.take()
+    pub(crate) fn is_to_be_taken_over(&self) -> bool {
+        self.to_be_taken_over.load(Ordering::Relaxed)
+    }
+
+    /// Notes that HTTP is over; says whether the app has the socket now. It is in flight then until
+    /// the app lets go of it.
+    pub(crate) fn is_taken_over(&self) -> bool {
+        // Counted first: the app may let go of it at this moment.
+        self.streams.fetch_add(1, Ordering::SeqCst);
+        let taken_over = self.place.take_over();
+        if !taken_over {
+            self.stream_ended();
+        }
+        taken_over
+    }
+
+    /// Takes the socket back from HTTP, or from the app, which has none to give.
+    pub(crate) fn leave(&self, socket: Option<Socket>) {
+        if self.place.leave(socket) {
+            self.stream_ended();
+        }
+        self.task.wake();
+    }
+
+    fn stream_ended(&self) {
+        self.streams.fetch_sub(1, Ordering::SeqCst);
+        if self.order() >= Order::End {
+            // An HTTP/2 request ends in a task of its own.
+            self.task.wake();
+        }
+        self.all.request_ended();
     }
 }
 
@@ -296,7 +371,7 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
-    pub(crate) fn connection(&self) -> &Connection {
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
 }
@@ -312,6 +387,18 @@ impl Drop for InFlight {
             connection.task.wake();
         }
         connection.all.request_ended();
+    }
+}
+
+/// A stream of HTTP/2, for as long as its task lives.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    connection: Arc<Connection>,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.connection.stream_ended();
     }
 }
 

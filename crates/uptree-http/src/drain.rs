@@ -4,12 +4,16 @@
 //!    no more work, requests are served as always, and each connection bids farewell at a moment of
 //!    its own: its next response says `Connection: close` (HTTP/2: GOAWAY). RFC 9112 has the server
 //!    close then, and not look at further requests. Who keeps to it loses nothing by our waiting a
-//!    second for the client to close; who does not loses no request before the gate closes.
+//!    second for the client to close; who does not loses no request before the gate closes. What
+//!    lives long (websockets, event streams) is told to go in the second half of the delay: its
+//!    client comes again at once, and had better not find this process.
 //! 2. Last call, at most a second: requests on new connections get 503; on those that were open
 //!    they are served, with farewell. A connection on which nothing is asked for a quarter of a
-//!    second is idle, and ended; when all are, or nobody is there, the call is over.
+//!    second is idle, and ended; when all are, or nobody is there, the call is over. What
+//!    lives long and has not been told to go is told now.
 //! 3. The gate is closed. What is in flight is finished, within the drain limit, counted from the
-//!    last call; what is not is cut.
+//!    last call; what is not is cut. A client of HTTP/2 may begin requests until it has heard GOAWAY
+//!    and we know that it has: they are in flight too.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,6 +32,10 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 /// A connection on which nothing is asked for so long, from the last call on, is idle: its client
 /// is not between two requests.
 const IDLE: Duration = Duration::from_millis(250);
+
+/// How much time each of what lives long adds to that in which all of it is told to go, at the most
+/// [`LAST_CALL`]: few need not wait for one another.
+const APART: Duration = Duration::from_millis(10);
 
 /// How often it is looked whether the last call has been heard by all.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -89,6 +97,11 @@ impl Drain {
         let mut left = all.list();
         left.retain(|connection| !connection.is_late());
         tell(&left, Order::Retire);
+        let engaged: u32 = left.iter().map(|one| one.in_flight() + one.others()).sum();
+        let over = LAST_CALL.min(self.limit / 2).min(APART * engaged);
+        for connection in &left {
+            connection.away.tell(over);
+        }
         let _ = timeout_at(end, unless(hurry(), last_call(&left))).await;
 
         all.gate.set(Stage::Stopping);
@@ -116,26 +129,48 @@ async fn unless(hurry: impl Future<Output = ()>, polite: impl Future<Output = ()
     }
 }
 
-/// Lets each connection that is open now retire at its own moment within the delay. One that is
-/// opened later retires with its first response.
+/// Lets each connection that is open now retire at its own moment within the delay, and what lives
+/// long on it go within the delay's second half. One that is opened later retires with its first
+/// response.
 async fn spread_farewells(all: &Connections, delay: Duration) {
     let start = Instant::now();
     // In no particular order, and not kept from leaving.
     let connections: Vec<_> = all.list().iter().map(Arc::downgrade).collect();
-    for (index, connection) in connections.iter().enumerate() {
-        sleep_until(start + farewell(index, connections.len(), delay)).await;
-        if let Some(connection) = connection.upgrade() {
-            connection.tell(Order::Retire);
+    let count = connections.len();
+    let retire = async {
+        for (index, connection) in connections.iter().enumerate() {
+            sleep_until(start + farewell(index, count, delay)).await;
+            if let Some(connection) = connection.upgrade() {
+                connection.tell(Order::Retire);
+            }
         }
-    }
+    };
+    let go_away = async {
+        let (half, share) = (delay / 2, share(count, delay / 2));
+        for (index, connection) in connections.iter().enumerate() {
+            sleep_until(start + half + share * whole(index)).await;
+            if let Some(connection) = connection.upgrade() {
+                connection.away.tell(share);
+            }
+        }
+    };
+    tokio::join!(retire, go_away);
     sleep_until(start + delay).await;
 }
 
 /// The moment for one of `count` connections: the middle of its share of the delay.
 fn farewell(index: usize, count: usize, delay: Duration) -> Duration {
-    let whole = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    let share = delay / whole(count.max(1));
+    let share = share(count, delay);
     share * whole(index) + share / 2
+}
+
+/// How much of `time` there is for each of `count`.
+fn share(count: usize, time: Duration) -> Duration {
+    time / whole(count.max(1))
+}
+
+fn whole(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// Serves these connections until each is over, or idle and told to end.
@@ -172,7 +207,7 @@ impl<'a> Active<'a> {
     /// Looks again. A connection that is idle is told to end.
     fn is_still(&mut self) -> bool {
         let asked = self.connection.times_asked();
-        if self.connection.in_flight() > 0 || asked != self.asked {
+        if self.connection.is_engaged() || asked != self.asked {
             self.asked = asked;
             self.seen = Instant::now();
         } else if self.seen.elapsed() >= IDLE {
@@ -184,17 +219,21 @@ impl<'a> Active<'a> {
 
 /// Closes the connections that are not over, whatever is in flight on them.
 fn cut(connections: &[Arc<Connection>], limit: Duration) {
-    let mut requests = 0;
+    let (mut requests, mut upgraded) = (0, 0);
     for connection in connections.iter().filter(|one| !one.is_over()) {
-        // What is busy without a request has yet to send the end of a response.
-        requests += connection.in_flight().max(connection.is_busy().into());
+        let others = connection.others();
+        // What is busy without either has yet to send the end of a response.
+        let unsent = others == 0 && connection.is_busy();
+        requests += connection.in_flight().max(unsent.into());
+        upgraded += others;
         connection.tell(Order::Cut);
     }
-    if requests > 0 {
+    if requests > 0 || upgraded > 0 {
         tracing::warn!(
             requests,
+            upgraded,
             ?limit,
-            "requests not finished within the drain limit are cut"
+            "what is not finished within the drain limit is cut"
         );
     }
 }

@@ -16,12 +16,8 @@ use tokio::{
 use uptree_app::{BoxError, Child, Context, Result, Slot, Starting, StopCause, Unavailable, help};
 
 use crate::{
-    connection::Order,
-    connections::Connections,
-    requests::Requests,
-    serve::serve,
-    settings::HttpSettings,
-    spoken::{Http, Tasks},
+    connection::Order, connections::Connections, requests::Requests, serve::serve,
+    settings::HttpSettings, socket::Socket, spoken::Http,
 };
 
 /// How many connections may wait to be accepted, as far as the system's own limit allows. tokio's
@@ -157,7 +153,7 @@ impl Endpoint {
 
     /// Accepts connections until the endpoint is to stop.
     async fn accept(&self, listener: &TcpListener, cx: &Context) -> StopCause {
-        let http = Arc::new(Http::new(Tasks(cx.clone())));
+        let http = Arc::new(Http::new(cx.clone()));
         let routes = self.shared.routes.lock();
         // Readied once here, not for every connection.
         let routes = routes
@@ -195,7 +191,7 @@ impl Endpoint {
         let connection = self.shared.connections.open();
         let limit = self.shared.settings.body_limit();
         let requests = Requests::new(connection, routes.clone(), limit);
-        cx.spawn(serve(stream, Arc::clone(http), requests));
+        cx.spawn(serve(Socket::Plain(stream), Arc::clone(http), requests));
     }
 
     /// Ends the connections. What is left afterwards is aborted with the incarnation.

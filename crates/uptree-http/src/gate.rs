@@ -15,8 +15,23 @@ pub(crate) enum Stage {
     Draining,
     /// Routes are served on connections that were open before; new ones get 503.
     LastCall,
-    /// No request is let in; those in flight are finished.
+    /// What is in flight is finished. No request is let in, but for those that are on their way on
+    /// HTTP/2 connections whose clients have yet to hear that they are to go.
     Stopping,
+    /// The drain is over: nothing is let in.
+    Stopped,
+}
+
+/// What kind of connection a request comes on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum From {
+    /// It was opened after the last call.
+    Late,
+    /// It was open before.
+    Early,
+    /// It was open before, and ends by HTTP/2's GOAWAY: until that has been there and back, its
+    /// client may begin requests in good faith. The drain waits for its end.
+    Parting,
 }
 
 /// The stage, shared by every connection: read by each request, written a few times in a life.
@@ -40,7 +55,8 @@ impl Gate {
             1 => Stage::Open,
             2 => Stage::Draining,
             3 => Stage::LastCall,
-            _ => Stage::Stopping,
+            4 => Stage::Stopping,
+            _ => Stage::Stopped,
         }
     }
 
@@ -48,12 +64,13 @@ impl Gate {
         self.stage.store(stage as u8, Ordering::SeqCst);
     }
 
-    /// Whether a request is let in; `late` if its connection was opened after the last call.
-    pub(crate) fn admits(&self, late: bool) -> bool {
+    /// Whether a request on such a connection is let in.
+    pub(crate) fn admits(&self, from: From) -> bool {
         match self.stage() {
             Stage::Open | Stage::Draining => true,
-            Stage::LastCall => !late,
-            Stage::Starting | Stage::Stopping => false,
+            Stage::LastCall => from != From::Late,
+            Stage::Stopping => from == From::Parting,
+            Stage::Starting | Stage::Stopped => false,
         }
     }
 
@@ -76,7 +93,7 @@ impl Drop for Opened<'_> {
         let closed = match self.gate.stage() {
             // It will be opened again: a sibling took its holder down, or its holder crashed.
             Stage::Starting | Stage::Open => Stage::Starting,
-            Stage::Draining | Stage::LastCall | Stage::Stopping => Stage::Stopping,
+            Stage::Draining | Stage::LastCall | Stage::Stopping | Stage::Stopped => Stage::Stopped,
         };
         self.gate.set(closed);
     }
@@ -89,17 +106,18 @@ mod tests {
     #[test]
     fn who_is_let_in() {
         let gate = Gate::new();
-        for (stage, early, late) in [
-            (Stage::Starting, false, false),
-            (Stage::Open, true, true),
-            (Stage::Draining, true, true),
-            (Stage::LastCall, true, false),
-            (Stage::Stopping, false, false),
+        for (stage, late, early, parting) in [
+            (Stage::Starting, false, false, false),
+            (Stage::Open, true, true, true),
+            (Stage::Draining, true, true, true),
+            (Stage::LastCall, false, true, true),
+            (Stage::Stopping, false, false, true),
+            (Stage::Stopped, false, false, false),
         ] {
             gate.set(stage);
             assert_eq!(gate.stage(), stage);
-            let admitted = (gate.admits(false), gate.admits(true));
-            assert_eq!(admitted, (early, late), "{stage:?}");
+            let admitted = [From::Late, From::Early, From::Parting].map(|from| gate.admits(from));
+            assert_eq!(admitted, [late, early, parting], "{stage:?}");
         }
     }
 
@@ -112,9 +130,9 @@ mod tests {
     fn it_closes_with_its_holder() {
         for (left_at, closed) in [
             (Stage::Open, Stage::Starting),
-            (Stage::Draining, Stage::Stopping),
-            (Stage::LastCall, Stage::Stopping),
-            (Stage::Stopping, Stage::Stopping),
+            (Stage::Draining, Stage::Stopped),
+            (Stage::LastCall, Stage::Stopped),
+            (Stage::Stopping, Stage::Stopped),
         ] {
             let gate = Gate::new();
             let opened = gate.open();
@@ -130,6 +148,6 @@ mod tests {
         let gate = Gate::new();
         drop(gate.open());
         let _opened = gate.open();
-        assert!(gate.admits(true));
+        assert!(gate.admits(From::Late));
     }
 }

@@ -29,11 +29,13 @@
 //! }
 //! ```
 
+mod away;
 mod body;
 mod connection;
 mod connections;
 mod drain;
 mod endpoint;
+mod events;
 mod extract;
 mod gate;
 mod limit;
@@ -44,9 +46,11 @@ mod ready;
 mod requests;
 mod serve;
 mod settings;
+mod socket;
 mod spoken;
 mod stream;
 
+pub use away::GoingAway;
 pub use endpoint::{Endpoint, EndpointError};
 pub use extract::{Json, Path, Query};
 pub use problem::Problem;

@@ -17,7 +17,7 @@ pub(crate) fn answer(method: &Method, path: &str, stage: Stage) -> Option<Respon
             Stage::Open => (StatusCode::OK, "ready"),
             Stage::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
             Stage::Draining | Stage::LastCall => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
-            Stage::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            Stage::Stopping | Stage::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         },
         _ => return None,
     };

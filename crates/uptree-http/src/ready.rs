@@ -27,6 +27,9 @@ use crate::{Endpoint, drain::Drain, settings::in_kubernetes};
 /// 3. Requests in flight are finished, within the drain limit, counted from step 2. Those that are
 ///    not are counted, logged and cut.
 ///
+/// Websockets, event streams and long polls are requests in flight for as long as they last.
+/// [`GoingAway`](crate::GoingAway) tells them when to end.
+///
 /// Only then do the other children stop. `/alive` answers 200 to the end.
 ///
 /// Any other cause (a sibling has failed, or someone terminated this child): the gate is closed

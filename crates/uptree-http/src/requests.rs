@@ -25,8 +25,10 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
+    away::GoingAway,
     body::{Question, Reply},
     connection::{Connection, InFlight},
+    events,
     limit::BodyLimit,
     mend, probes,
     problem::Problem,
@@ -103,6 +105,10 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         };
         let asked = Asked::of(&request);
         let limit = self.limit;
+        if *request.method() == Method::CONNECT {
+            connection.expect_to_be_taken_over();
+        }
+        request.extensions_mut().insert(GoingAway::new(connection));
         if has_body {
             if limit.is_exceeded_by(request.headers()) {
                 return self.refuse(limit.problem());
@@ -217,8 +223,9 @@ fn keeps<B>(request: &Request<B>) -> bool {
 
 /// The app's response; its request is in flight until the body is sent.
 fn reply(mut response: Response<Body>, in_flight: InFlight) -> Response<Reply> {
-    bid_farewell(&mut response, in_flight.connection());
-    response.map(|body| Reply::App {
+    let connection = in_flight.connection();
+    bid_farewell(&mut response, connection);
+    events::bound(response, connection).map(|body| Reply::App {
         body,
         in_flight: Some(in_flight),
     })
@@ -226,7 +233,11 @@ fn reply(mut response: Response<Body>, in_flight: InFlight) -> Response<Reply> {
 
 /// Says goodbye with a response, if it is to.
 fn bid_farewell<B>(response: &mut Response<B>, connection: &Connection) {
-    if connection.answering() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    let hands_over = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if hands_over {
+        connection.expect_to_be_taken_over();
+    }
+    if connection.answering() && !hands_over {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }

@@ -11,13 +11,13 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     time::{Instant, Sleep, sleep, timeout},
 };
 
 use crate::{
     connection::{Connection, Order},
     requests::{Requests, panic_message},
+    socket::Socket,
     spoken::{Http, Spoken, Version, version},
 };
 
@@ -35,6 +35,10 @@ const IDLE_LIMIT: Duration = Duration::from_secs(620);
 /// A client that has been told to go has this long to do so, or to go on asking all the same.
 const TOLD_LIMIT: Duration = Duration::from_secs(1);
 
+/// How long an HTTP/2 peer has to answer GOAWAY when nothing is in flight: longer than a round trip
+/// takes, for until then it may ask for more in good faith.
+const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
+
 /// How long the peer has to close its side once we have closed ours.
 const LINGER: Duration = Duration::from_millis(500);
 
@@ -43,41 +47,79 @@ const LINGER: Duration = Duration::from_millis(500);
 /// # Cancel safety
 ///
 /// Dropping it closes the connection, whatever is in flight on it.
-pub(crate) async fn serve(mut stream: TcpStream, http: Arc<Http>, requests: Requests) {
+pub(crate) async fn serve(mut socket: Socket, http: Arc<Http>, requests: Requests) {
     let connection = requests.connection();
     loop {
-        match first_bytes(&stream, connection).await {
-            None => connection.leave(stream),
+        match first_bytes(&socket, connection).await {
+            None => connection.leave(Some(socket)),
             Some(version) => {
                 if version == Version::Two {
                     connection.set_http2();
                 }
-                speak(http.speak(version, stream, &requests), connection).await;
+                speak(http.speak(version, socket, &requests), connection).await;
+                if connection.is_taken_over() {
+                    // In a task of its own, which is smaller.
+                    http.spawn(look_after(Arc::clone(connection)));
+                    return;
+                }
             }
         }
         let goes_on = connection.goes_on();
-        match connection.take_left() {
-            Some(left) if goes_on => stream = left,
-            left => {
-                connection.part();
-                if let Some(left) = left
-                    && connection.order() < Order::Cut
-                {
-                    // Boxed, so that its buffer is not part of every connection.
-                    Box::pin(close(left)).await;
-                }
-                return;
-            }
+        match connection.place.take_left() {
+            Some(left) if goes_on => socket = left,
+            left => return part(connection, left).await,
         }
         connection.stand_by_farewell();
     }
 }
 
+/// Ends a connection on which HTTP is over.
+async fn part(connection: &Connection, left: Option<Socket>) {
+    connection.part();
+    if let Some(left) = left
+        && connection.order() < Order::Cut
+    {
+        // Boxed, so that its buffer is not part of every connection.
+        Box::pin(close(left)).await;
+    }
+}
+
+/// Waits until the app lets go of a connection that it has taken over, and closes it; cuts it when
+/// that is the order, and when it is dropped itself, be it before its first poll.
+fn look_after(connection: Arc<Connection>) -> impl Future<Output = ()> {
+    let taken_over = TakenOver(connection);
+    async move {
+        let left = poll_fn(|cx| taken_over.poll_left(cx)).await;
+        let connection = Arc::clone(&taken_over.0);
+        drop(taken_over);
+        part(&connection, left).await;
+    }
+}
+
+/// A connection that the app has; cut when this is dropped.
+struct TakenOver(Arc<Connection>);
+
+impl TakenOver {
+    fn poll_left(&self, cx: &mut Context<'_>) -> Poll<Option<Socket>> {
+        self.0.task.register(cx.waker());
+        match self.0.place.take_left() {
+            None if self.0.order() < Order::Cut => Poll::Pending,
+            left => Poll::Ready(left),
+        }
+    }
+}
+
+impl Drop for TakenOver {
+    fn drop(&mut self) {
+        self.0.place.cut();
+    }
+}
+
 /// Waits for the first bytes; `None` if none come, or are not to be waited for any longer.
-async fn first_bytes(stream: &TcpStream, connection: &Connection) -> Option<Version> {
+async fn first_bytes(socket: &Socket, connection: &Connection) -> Option<Version> {
     tokio::select! {
         biased;
-        version = version(stream) => version.ok().flatten(),
+        version = version(socket) => version.ok().flatten(),
         () = connection.told(Order::End) => None,
         () = sleep(patience(connection)) => None,
     }
@@ -112,11 +154,11 @@ fn patience(connection: &Connection) -> Duration {
 
 /// Closes a socket so that the peer sees the end of the stream, and not a reset: the kernel resets
 /// what is closed with bytes unread, and the peer may lose the response it was sent.
-async fn close(mut stream: TcpStream) {
+async fn close(mut socket: Socket) {
     // An error means that there is nobody left to be polite to.
-    if stream.shutdown().await.is_ok() {
+    if socket.shutdown().await.is_ok() {
         let mut scrap = [0; 4096];
-        let to_its_end = async { while let Ok(1..) = stream.read(&mut scrap).await {} };
+        let to_its_end = async { while let Ok(1..) = socket.read(&mut scrap).await {} };
         let _ = timeout(LINGER, to_its_end).await;
     }
 }
@@ -199,6 +241,10 @@ impl Life<'_, '_> {
             return Then::Poll;
         }
         if order < Order::End || self.connection.is_busy() {
+            if self.awaited == Awaited::Goodbye {
+                // The peer asked for more before it had heard.
+                self.await_for(Awaited::Request, patience(self.connection));
+            }
             return Then::Wait;
         }
         if !self.connection.http2() {
@@ -206,7 +252,7 @@ impl Life<'_, '_> {
             return Then::Close;
         }
         if self.awaited != Awaited::Goodbye {
-            self.await_for(Awaited::Goodbye, LINGER);
+            self.await_for(Awaited::Goodbye, GOODBYE_LIMIT);
         }
         Then::Wait
     }

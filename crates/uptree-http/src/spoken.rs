@@ -13,20 +13,27 @@ use hyper::{
     server::conn::{http1, http2},
 };
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::sleep};
+use tokio::time::sleep;
 
-use crate::{requests::Requests, stream::Lent};
+use crate::{connection::Connection, requests::Requests, socket::Socket, stream::Lent};
 
 /// The most that is buffered of a connection, each way; a request's header has to fit in.
 const BUFFER: usize = 64 * 1024;
 
-/// Tasks of an endpoint's incarnation, for HTTP/2 to run its requests in.
+/// Where HTTP/2 runs the streams of one connection: each in a task of the endpoint's incarnation.
 #[derive(Clone, Debug)]
-pub(crate) struct Tasks(pub(crate) uptree_app::Context);
+pub(crate) struct Streams {
+    tasks: uptree_app::Context,
+    connection: Arc<Connection>,
+}
 
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, future: F) {
-        self.0.spawn(future);
+        let stream = self.connection.begin_stream();
+        self.tasks.spawn(async move {
+            let _stream = stream;
+            future.await;
+        });
     }
 }
 
@@ -34,34 +41,51 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
 #[derive(Debug)]
 pub(crate) struct Http {
     one: http1::Builder,
-    two: http2::Builder<Tasks>,
+    tasks: uptree_app::Context,
 }
 
 impl Http {
-    pub(crate) fn new(tasks: Tasks) -> Self {
+    pub(crate) fn new(tasks: uptree_app::Context) -> Self {
         let mut one = http1::Builder::new();
         one.max_buf_size(BUFFER)
             // `Life` has a limit of its own: hyper's counts the idle time before a header too, and
             // costs an allocation and a timer for each request.
             .header_read_timeout(None);
-        let mut two = http2::Builder::new(tasks);
+        Self { one, tasks }
+    }
+
+    fn two(&self, connection: &Arc<Connection>) -> http2::Builder<Streams> {
+        let streams = Streams {
+            tasks: self.tasks.clone(),
+            connection: Arc::clone(connection),
+        };
+        let mut two = http2::Builder::new(streams);
         two.max_send_buf_size(BUFFER)
             // Websockets over HTTP/2.
             .enable_connect_protocol();
-        Self { one, two }
+        two
+    }
+
+    /// Runs a task of the endpoint's incarnation.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(future);
     }
 
     /// Speaks `version` on a socket, as its client has begun to.
     pub(crate) fn speak<'a>(
         &self,
         version: Version,
-        stream: TcpStream,
+        socket: Socket,
         requests: &'a Requests,
     ) -> Spoken<'a> {
-        let io = TokioIo::new(Lent::new(stream, Arc::clone(requests.connection())));
+        let connection = requests.connection();
+        let io = TokioIo::new(Lent::new(socket, Arc::clone(connection)));
         match version {
             Version::One => Spoken::One(self.one.serve_connection(io, requests).with_upgrades()),
-            Version::Two => Spoken::Two(Box::new(self.two.serve_connection(io, requests))),
+            Version::Two => {
+                let two = self.two(connection);
+                Spoken::Two(Box::new(two.serve_connection(io, requests)))
+            }
         }
     }
 }
@@ -79,9 +103,10 @@ pub(crate) enum Version {
 /// # Cancel safety
 ///
 /// Cancel safe.
-pub(crate) async fn version(stream: &TcpStream) -> io::Result<Option<Version>> {
+pub(crate) async fn version(socket: &Socket) -> io::Result<Option<Version>> {
     // So begins HTTP/2's preface, and no method of HTTP/1.
     const PREFACE: &[u8; 3] = b"PRI";
+    let Socket::Plain(stream) = socket;
     let mut first = [0; PREFACE.len()];
     loop {
         let length = stream.peek(&mut first).await?;
@@ -103,7 +128,7 @@ pub(crate) async fn version(stream: &TcpStream) -> io::Result<Option<Version>> {
 #[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 pub(crate) enum Spoken<'a> {
     One(http1::UpgradeableConnection<TokioIo<Lent>, &'a Requests>),
-    Two(Box<http2::Connection<TokioIo<Lent>, &'a Requests, Tasks>>),
+    Two(Box<http2::Connection<TokioIo<Lent>, &'a Requests, Streams>>),
 }
 
 impl Spoken<'_> {

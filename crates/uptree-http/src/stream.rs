@@ -1,41 +1,52 @@
-//! A connection's socket while HTTP has it.
+//! A connection's socket while HTTP has it, or the app that has taken it over.
 
 use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::connection::Connection;
+use crate::{connection::Connection, socket::Socket};
 
 /// A socket lent to HTTP: it tells the connection what passes, and returns to it when dropped.
 ///
 /// HTTP drops its socket at an error, and when it is dropped itself. A socket that is closed then
 /// and there, with bytes unread, resets the connection, and the peer may lose the response that it
 /// was sent. So it goes back, and is closed with care.
+///
+/// An app that takes a connection over (a websocket) has it from HTTP, and may keep it in a task
+/// that nobody owns. So the socket is put where the connection can cut it, before that.
 #[derive(Debug)]
 pub(crate) struct Lent {
-    /// `None` only within `drop`.
-    stream: Option<TcpStream>,
+    /// `None` once it is shared.
+    socket: Option<Socket>,
     connection: Arc<Connection>,
 }
 
 impl Lent {
-    pub(crate) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
+    pub(crate) fn new(socket: Socket, connection: Arc<Connection>) -> Self {
         Self {
-            stream: Some(stream),
+            socket: Some(socket),
             connection,
         }
     }
 
-    fn stream(&mut self) -> Pin<&mut TcpStream> {
-        Pin::new(self.stream.as_mut().expect("taken only in drop"))
+    fn poll<R>(
+        &mut self,
+        poll: impl FnOnce(Pin<&mut Socket>) -> Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        if self.connection.is_to_be_taken_over()
+            && let Some(socket) = self.socket.take()
+        {
+            self.connection.place.share(socket);
+        }
+        match &mut self.socket {
+            Some(socket) => poll(Pin::new(socket)),
+            None => self.connection.place.poll(poll),
+        }
     }
 
     fn written(&self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -46,9 +57,7 @@ impl Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if let Some(stream) = self.stream.take() {
-            self.connection.leave(stream);
-        }
+        self.connection.leave(self.socket.take());
     }
 }
 
@@ -59,11 +68,11 @@ impl AsyncRead for Lent {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let poll = self.stream().poll_read(cx, buffer);
+        ready!(self.poll(|socket| socket.poll_read(cx, buffer)))?;
         if buffer.filled().len() > before {
             self.connection.heard();
         }
-        poll
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -73,7 +82,7 @@ impl AsyncWrite for Lent {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let poll = self.stream().poll_write(cx, bytes);
+        let poll = self.poll(|socket| socket.poll_write(cx, bytes));
         self.written(poll)
     }
 
@@ -82,7 +91,7 @@ impl AsyncWrite for Lent {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let poll = self.stream().poll_write_vectored(cx, slices);
+        let poll = self.poll(|socket| socket.poll_write_vectored(cx, slices));
         self.written(poll)
     }
 
@@ -91,13 +100,13 @@ impl AsyncWrite for Lent {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_flush(cx)
+        self.poll(|socket| socket.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.connection.goes_on() {
             return Poll::Ready(Ok(()));
         }
-        self.stream().poll_shutdown(cx)
+        self.poll(|socket| socket.poll_shutdown(cx))
     }
 }

@@ -129,5 +129,5 @@ async fn an_http2_peer_that_does_not_answer_goaway_is_left_after_a_moment() {
     let start = Instant::now();
     connection.tell(Order::End);
     served.endpoint.connections().none_serving().await;
-    check(start.elapsed(), LINGER);
+    check(start.elapsed(), GOODBYE_LIMIT);
 }

@@ -21,13 +21,13 @@ use tokio::{net::TcpStream, sync::Notify, task::JoinHandle};
 
 use crate::service::{Service, settings, test};
 
-struct Client {
-    requests: SendRequest<Body>,
-    connection: JoinHandle<hyper::Result<()>>,
+pub(crate) struct Client {
+    pub(crate) requests: SendRequest<Body>,
+    pub(crate) connection: JoinHandle<hyper::Result<()>>,
 }
 
 impl Client {
-    async fn connect(addr: SocketAddr) -> Self {
+    pub(crate) async fn connect(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).await.expect("somebody listens");
         let shaken = handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
         let (requests, connection) = shaken.expect("HTTP/2 is spoken");
@@ -38,7 +38,10 @@ impl Client {
         }
     }
 
-    fn get(&self, path: &str) -> impl Future<Output = hyper::Result<(StatusCode, Bytes)>> + use<> {
+    pub(crate) fn get(
+        &self,
+        path: &str,
+    ) -> impl Future<Output = hyper::Result<(StatusCode, Bytes)>> + use<> {
         let request = Request::get(format!("http://test{path}"));
         let request = request.body(Body::empty()).expect("a request");
         let mut requests = self.requests.clone();
@@ -51,7 +54,7 @@ impl Client {
     }
 }
 
-fn routes(reached: &Arc<Notify>, release: &Arc<Notify>) -> Router {
+pub(crate) fn routes(reached: &Arc<Notify>, release: &Arc<Notify>) -> Router {
     let (reached, release) = (Arc::clone(reached), Arc::clone(release));
     let slow = async move || {
         reached.notify_one();
@@ -60,15 +63,18 @@ fn routes(reached: &Arc<Notify>, release: &Arc<Notify>) -> Router {
     };
     Router::new()
         .route("/slow", get(slow))
-        .route("/hello", get(|| async { "hello" }))
         .route("/panic", get(|| async { panic!("at once") as &str }))
+}
+
+fn with_hello(reached: &Arc<Notify>, release: &Arc<Notify>) -> Router {
+    routes(reached, release).route("/hello", get(|| async { "hello" }))
 }
 
 #[test]
 fn requests_of_one_connection_are_served_side_by_side() {
     test(async {
         let [reached, release] = [(); 2].map(|()| Arc::new(Notify::new()));
-        let service = Service::start(settings(), routes(&reached, &release)).await;
+        let service = Service::start(settings(), with_hello(&reached, &release)).await;
         let client = Client::connect(service.addr).await;
         let slow = tokio::spawn(client.get("/slow"));
         reached.notified().await;
@@ -88,7 +94,7 @@ fn requests_of_one_connection_are_served_side_by_side() {
 fn at_a_stop_what_is_in_flight_is_finished_and_the_connection_goes_away() {
     test(async {
         let [reached, release] = [(); 2].map(|()| Arc::new(Notify::new()));
-        let service = Service::start(settings(), routes(&reached, &release)).await;
+        let service = Service::start(settings(), with_hello(&reached, &release)).await;
         let busy = Client::connect(service.addr).await;
         let slow = tokio::spawn(busy.get("/slow"));
         reached.notified().await;
@@ -125,7 +131,7 @@ fn over_the_drain_delay_a_busy_connection_is_told_to_go_and_loses_nothing() {
             let asked = Arc::clone(&asked);
             async move || asked.fetch_add(1, Ordering::SeqCst).to_string()
         };
-        let routes = routes(&reached, &release).route("/count", get(count));
+        let routes = with_hello(&reached, &release).route("/count", get(count));
         let service = Service::start(settings, routes).await;
         let client = Client::connect(service.addr).await;
         client.get("/count").await.expect("a response");

@@ -6,5 +6,8 @@ mod client;
 mod connections;
 mod drain;
 mod errors;
+mod frames;
+mod going_away;
 mod http2;
 mod service;
+mod websocket;

@@ -45,6 +45,7 @@ pub(crate) fn settings() -> HttpSettings {
 pub(crate) struct Pool {
     down: Arc<AtomicBool>,
     crash: Arc<Notify>,
+    crashed: Arc<Notify>,
     /// Until it is told, its stop does not end.
     held: Arc<AtomicBool>,
     release: Arc<Notify>,
@@ -59,6 +60,11 @@ impl Pool {
     /// Makes it fail.
     pub(crate) fn crash(&self) {
         self.crash.notify_one();
+    }
+
+    /// Waits until it has failed, and is back.
+    pub(crate) async fn has_crashed(&self) {
+        self.crashed.notified().await;
     }
 
     /// Makes its stop wait for [`release`](Self::release).
@@ -79,7 +85,9 @@ impl Pool {
     }
 
     async fn run(self, cx: Context) -> Result {
-        self.down.store(false, Ordering::SeqCst);
+        if self.down.swap(false, Ordering::SeqCst) {
+            self.crashed.notify_one();
+        }
         tokio::select! {
             _ = cx.shutdown() => {}
             () = self.crash.notified() => {
