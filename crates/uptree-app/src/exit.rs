@@ -126,13 +126,29 @@ const TO_WRITE: Duration = Duration::from_millis(200);
 /// Does what writes to stdout or stderr on a thread of its own, and waits for it only so long: a
 /// pipe that nobody reads blocks whoever writes to it.
 pub(crate) fn aside(write: impl FnOnce() + Send + 'static) {
+    begin_aside(write).wait();
+}
+
+/// Begins what [`aside`] does; there is time for something else until it is waited for.
+pub(crate) fn begin_aside(write: impl FnOnce() + Send + 'static) -> Aside {
     let (done, is_done) = mpsc::channel();
     let writer = thread::Builder::new().name("aside".into()).spawn(move || {
         write();
         _ = done.send(());
     });
-    if writer.is_ok() {
-        _ = is_done.recv_timeout(TO_WRITE);
+    Aside(writer.is_ok().then_some(is_done))
+}
+
+/// Something that is written aside.
+#[must_use = "what is written next may come before it"]
+pub(crate) struct Aside(Option<mpsc::Receiver<()>>);
+
+impl Aside {
+    /// Waits until it is written, but not for long.
+    pub(crate) fn wait(self) {
+        if let Some(is_done) = self.0 {
+            _ = is_done.recv_timeout(TO_WRITE);
+        }
     }
 }
 

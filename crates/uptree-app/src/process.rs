@@ -18,7 +18,7 @@ use crate::{
     app::{Running, refusal, with_losses},
     cli,
     command::execute,
-    exit::aside,
+    exit::{aside, begin_aside},
     logs::{self, Output},
     signals::Taken,
 };
@@ -114,16 +114,20 @@ fn serve(
     told: &mpsc::Receiver<Told>,
 ) -> Exit {
     logs::init(settings.log_format, &settings.log_filter, Output::Stdout);
-    let runtime = match runtime() {
-        Ok(runtime) => runtime,
-        Err(exit) => return exit,
-    };
     let budget = match settings.stop_budget {
         Some(budget) => Budget::set(budget),
         None => Budget::of_children(root.stop_budget().unwrap_or_default()),
     };
     let id = root.id().to_owned();
-    aside(move || tracing::info!(child = id, stop_budget = ?budget.told, "booting"));
+    let said =
+        begin_aside(move || tracing::info!(child = id, stop_budget = ?budget.told, "booting"));
+    // It takes as long as the line does.
+    let runtime = runtime();
+    said.wait();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(exit) => return exit,
+    };
     let stopper = run(root.clone(), settings, &runtime, tell);
     let exit = match watch(root.id(), &stopper, &budget, told) {
         // The tree has said so itself.

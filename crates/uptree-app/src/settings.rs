@@ -153,6 +153,16 @@ pub(crate) fn read(command: Command, commands: &Commands, words: Vec<OsString>) 
         }
     });
     let command = with_secret_files(command, &mut bad);
+    // Most starts have all in the environment, and all is well: they are soon done. What came out of
+    // a file stands as a default, which clap takes to be right.
+    let from_file = |arg: &Arg| is_secret(arg) && arg.is_hide_default_value_set();
+    if words.len() == 1
+        && bad.is_empty()
+        && !command.get_arguments().any(from_file)
+        && let Ok(matches) = command.clone().try_get_matches_from(&words)
+    {
+        return Read::Matches(matches, bad);
+    }
     // First as mere text: it tells what was given, and fails for unknown flags and `--help`.
     let as_text = |arg: Arg| match arg.get_action().takes_values() {
         true => arg.value_parser(ValueParser::os_string()).required(false),
