@@ -9,7 +9,7 @@ use clap::{
 use uptree_supervisor::BoxError;
 
 use crate::{
-    Command, Exit, ProcessSettings,
+    Command, Exit, ProcessSettings, Setting,
     settings::{self, BadSetting, Read},
 };
 
@@ -29,6 +29,8 @@ pub(crate) struct Line<S> {
     pub(crate) bad: Vec<BoxError>,
     /// The command's name and what it is given; none, to run the service.
     pub(crate) command: Option<(String, ArgMatches)>,
+    /// The settings, for a command: none, to run the service.
+    pub(crate) settings: Vec<Setting>,
 }
 
 /// Reads the command line and the environment.
@@ -51,6 +53,10 @@ pub(crate) fn read<S: Args>(
         0 | 1 => Commands::default(),
         _ => Commands::of(commands),
     };
+    let arguments = match commands.all.is_empty() {
+        true => Vec::new(),
+        false => command.get_arguments().cloned().collect(),
+    };
     let (matches, bad) = match settings::read(command, &commands, words) {
         Read::Matches(matches, bad) => (matches, bad),
         Read::Stop(bad, error) => return Err(stopped(&bad, &error)),
@@ -64,6 +70,11 @@ pub(crate) fn read<S: Args>(
         process,
         bad: bad.into_iter().map(BoxError::from).collect(),
         command: chosen.map(|(name, matches)| (name.to_owned(), matches.clone())),
+        settings: arguments
+            .iter()
+            .filter(|arg| !arg.is_positional())
+            .map(|arg| Setting::of(arg, &matches))
+            .collect(),
     })
 }
 
@@ -87,6 +98,8 @@ pub(crate) struct Commands {
     /// What the arguments of commands are called: a setting that is called so too has to stand
     /// before the command.
     taken: HashSet<String>,
+    /// Those that only look at the list of children.
+    looking: HashSet<String>,
 }
 
 impl Commands {
@@ -95,11 +108,22 @@ impl Commands {
         let mut all = vec![(run, &[][..])];
         let named = commands.iter();
         all.extend(named.map(|command| (command.clap(), command.headings())));
+        let looking = commands.iter().filter(|command| command.looks_only());
+        let looking = looking.map(|command| command.clap().get_name().to_owned());
         let mut taken = HashSet::new();
         for (command, _) in &all {
             collect_names(command, &mut taken);
         }
-        Self { all, taken }
+        Self {
+            all,
+            taken,
+            looking: looking.collect(),
+        }
+    }
+
+    /// Whether a command only looks at the list of children.
+    pub(crate) fn looks_only(&self, name: &str) -> bool {
+        self.looking.contains(name)
     }
 
     /// Adds the commands to a command that has but settings, and lets these stand after them too.

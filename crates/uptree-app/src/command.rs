@@ -1,20 +1,25 @@
 //! Commands: what a service's binary does instead of running the service.
 
 use std::{
+    ffi::OsString,
     future::Future,
     pin::Pin,
     sync::mpsc::{self, Sender},
 };
 
 use clap::ArgMatches;
-use tokio::{runtime::Runtime, sync::watch};
+use tokio::{
+    runtime::Runtime,
+    sync::{oneshot, watch},
+};
 use uptree_supervisor::ChildSpec;
 
 use crate::{
-    App, Exit, ProcessSettings, Signal,
+    App, Exit, ProcessSettings, Setting, Signal,
     app::refusal,
     logs::{self, Output},
     process::{Told, runtime, take_signals},
+    setting,
 };
 
 /// Something that a service's binary does instead of running the service, such as
@@ -63,6 +68,13 @@ pub trait Command: Sync {
         &[]
     }
 
+    /// Whether it only looks at the list of children. Then it does not need the secrets that the
+    /// service needs, and what is wrong with the children does not keep it from running:
+    /// [`ChildSpec::check`] says what that is. Defaults to not.
+    fn looks_only(&self) -> bool {
+        false
+    }
+
     /// What it does. The process ends with what comes of it.
     ///
     /// It runs on a runtime of its own; logs go to stderr, stdout is its own. Two signals are for
@@ -76,10 +88,34 @@ pub type CommandFuture = Pin<Box<dyn Future<Output = Exit> + Send>>;
 /// What a [`Command`] is given.
 #[derive(Clone, Debug)]
 pub struct CommandContext {
-    root: ChildSpec,
-    settings: ProcessSettings,
+    built: Built,
     signals: watch::Receiver<Signals>,
+    /// The main thread, if it can build the service again.
+    builder: Option<Sender<Told>>,
 }
+
+/// A service as it is with certain settings: nothing of it has been started.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Built {
+    /// The root of its tree.
+    pub root: ChildSpec,
+    /// The settings of the process.
+    pub process: ProcessSettings,
+    /// All its settings, if its command line is [`main`](crate::main)'s.
+    pub settings: Vec<Setting>,
+    /// The command that it would run instead of the service.
+    pub command: Option<String>,
+}
+
+/// What is asked of the thread that has the service's builder.
+pub(crate) struct Order {
+    words: Vec<String>,
+    built: oneshot::Sender<Result<Built, Vec<String>>>,
+}
+
+/// Builds the service for a command line.
+pub(crate) type Builder<'a> = &'a dyn Fn(Vec<OsString>) -> Result<Built, Vec<String>>;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Signals {
@@ -90,12 +126,42 @@ struct Signals {
 impl CommandContext {
     /// The root of the service's tree, of which nothing has been started.
     pub fn root(&self) -> &ChildSpec {
-        &self.root
+        &self.built.root
     }
 
     /// The settings of the process.
     pub fn settings(&self) -> &ProcessSettings {
-        &self.settings
+        &self.built.process
+    }
+
+    /// The service as it is with the settings of this process.
+    pub fn built(&self) -> &Built {
+        &self.built
+    }
+
+    /// The service as it would be with these variables and these words on its command line, and
+    /// with the settings of this process where they say nothing. Of what both say the words go
+    /// before.
+    ///
+    /// `None` if the program reads its command line itself, see [`run_command`].
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the variables and the words, a text each.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn built_with(
+        &self,
+        variables: &[(String, String)],
+        words: &[String],
+    ) -> Option<Result<Built, Vec<String>>> {
+        let words = setting::line(&self.built.settings, variables, words);
+        let (built, answer) = oneshot::channel();
+        let order = Order { words, built };
+        self.builder.as_ref()?.send(Told::Build(order)).ok()?;
+        answer.await.ok()
     }
 
     /// Completes when a signal asks the command to end.
@@ -150,21 +216,31 @@ pub fn run_command(
         Err(exit) => return exit,
     };
     let root = app.into_root();
-    match refusal(&root.check(), &[]) {
-        Some(exit) => exit,
-        None => execute(command, matches, root, settings, tell, &told),
+    let faults = match command.looks_only() {
+        true => Vec::new(),
+        false => root.check(),
+    };
+    if let Some(exit) = refusal(&faults, &[]) {
+        return exit;
     }
+    let built = Built {
+        root,
+        process: settings.clone(),
+        settings: Vec::new(),
+        command: None,
+    };
+    execute(command, matches, built, (tell, &told), None)
 }
 
 /// Runs a command, while this thread takes the signals.
 pub(crate) fn execute(
     command: &dyn Command,
     matches: &ArgMatches,
-    root: ChildSpec,
-    settings: &ProcessSettings,
-    tell: Sender<Told>,
-    told: &mpsc::Receiver<Told>,
+    built: Built,
+    (tell, told): (Sender<Told>, &mpsc::Receiver<Told>),
+    builder: Option<Builder<'_>>,
 ) -> Exit {
+    let settings = &built.process;
     logs::init(settings.log_format, &settings.log_filter, Output::Stderr);
     let runtime = match runtime() {
         Ok(runtime) => runtime,
@@ -172,16 +248,16 @@ pub(crate) fn execute(
     };
     let (signals, received) = watch::channel(Signals::default());
     let cx = CommandContext {
-        root,
-        settings: settings.clone(),
+        built,
         signals: received,
+        builder: builder.map(|_| tell.clone()),
     };
     let work = {
         let _in_runtime = runtime.enter();
         command.run(matches, cx)
     };
     spawn(&runtime, work, tell);
-    let exit = watch_over(&signals, told);
+    let exit = watch_over(&signals, told, builder);
     // Without waiting: what is blocked would hold up the end.
     runtime.shutdown_background();
     exit
@@ -202,7 +278,11 @@ fn spawn(runtime: &Runtime, work: CommandFuture, tell: Sender<Told>) {
     });
 }
 
-fn watch_over(signals: &watch::Sender<Signals>, told: &mpsc::Receiver<Told>) -> Exit {
+fn watch_over(
+    signals: &watch::Sender<Signals>,
+    told: &mpsc::Receiver<Told>,
+    builder: Option<Builder<'_>>,
+) -> Exit {
     let mut count = 0;
     loop {
         match told.recv() {
@@ -217,6 +297,14 @@ fn watch_over(signals: &watch::Sender<Signals>, told: &mpsc::Receiver<Told>) -> 
                     signals.again = signals.first.is_some();
                     signals.first.get_or_insert(signal);
                 });
+            }
+            Ok(Told::Build(Order { words, built })) => {
+                let words = words.into_iter().map(OsString::from);
+                let words = std::env::args_os().take(1).chain(words).collect();
+                if let Some(builder) = builder {
+                    // Who asked may have ended.
+                    _ = built.send(builder(words));
+                }
             }
             Ok(Told::Ending) => {}
             Err(_) => return Exit::failed(Exit::OVERRUN, "error: the runtime is gone"),

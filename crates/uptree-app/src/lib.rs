@@ -9,21 +9,27 @@ mod app;
 mod cli;
 mod command;
 mod exit;
+mod facts;
 mod logs;
 mod monitor;
+mod plan;
 mod process;
+mod setting;
 pub mod settings;
 mod signals;
 
 pub use app::App;
-pub use command::{Command, CommandContext, CommandFuture, run_command};
+pub use command::{Built, Command, CommandContext, CommandFuture, run_command};
 pub use exit::{Exit, chain};
+pub use facts::{Drains, Listens, Migrates};
 pub use logs::LogFormat;
 pub use monitor::{
     Happened, JournalEntry, Monitor, ProgressRecord, StartOutcome, StartRecord, StepRecord,
     Timeline,
 };
+pub use plan::Plan;
 pub use process::{main, main_with};
+pub use setting::Setting;
 pub use settings::ProcessSettings;
 pub use signals::Signal;
 pub use uptree_supervisor::*;

@@ -5,6 +5,7 @@
 //! signals, keeps its budget and ends with the right code.
 
 use std::{
+    ffi::OsString,
     sync::mpsc::{self, RecvTimeoutError, Sender},
     time::{Duration, Instant},
 };
@@ -14,10 +15,10 @@ use tokio::runtime::{Builder, Runtime};
 use uptree_supervisor::{ChildSpec, StopCause, Stopper, TreeOptions, help};
 
 use crate::{
-    App, Command, Exit, ProcessSettings, Signal,
+    App, Built, Command, Exit, ProcessSettings, Signal,
     app::{Running, refusal, with_losses},
     cli,
-    command::execute,
+    command::{Order, execute},
     exit::{aside, begin_aside},
     logs::{self, Output},
     signals::Taken,
@@ -25,7 +26,7 @@ use crate::{
 
 /// The time between the end of the tree's time and that of the process: for the tree to tell of
 /// its own end. Of a short budget it is a quarter.
-const TO_REPORT: Duration = Duration::from_millis(500);
+pub(crate) const TO_REPORT: Duration = Duration::from_millis(500);
 
 /// Runs a service: reads its settings, builds its tree with `build`, boots it, and stops it in
 /// order at SIGTERM or SIGINT.
@@ -69,7 +70,7 @@ const TO_REPORT: Duration = Duration::from_millis(500);
 ///     uptree_app::main(|s: Settings| App::new("clock").child(worker("ticker", s.word, tick)))
 /// }
 /// ```
-pub fn main<S: Args>(build: impl FnOnce(S) -> App) -> Exit {
+pub fn main<S: Args>(build: impl Fn(S) -> App) -> Exit {
     main_with(&[], build)
 }
 
@@ -87,23 +88,23 @@ pub fn main<S: Args>(build: impl FnOnce(S) -> App) -> Exit {
 /// # Panics
 ///
 /// If `build` does.
-pub fn main_with<S: Args>(commands: &[&dyn Command], build: impl FnOnce(S) -> App) -> Exit {
+pub fn main_with<S: Args>(commands: &[&dyn Command], build: impl Fn(S) -> App) -> Exit {
     let (tell, told) = mpsc::channel();
     let _signals = match take_signals(&tell) {
         Ok(taken) => taken,
         Err(exit) => return exit,
     };
-    let Prepared {
-        root,
-        settings,
-        command,
-    } = match prepare(commands, build) {
+    let words = std::env::args_os().collect();
+    let Prepared { built, command } = match prepare(commands, &build, words) {
         Ok(prepared) => prepared,
         Err(exit) => return exit,
     };
+    let builder = |words| rebuild(commands, &build, words);
     match command {
-        Some((command, matches)) => execute(command, &matches, root, &settings, tell, &told),
-        None => serve(&root, &settings, tell, &told),
+        Some((command, matches)) => {
+            execute(command, &matches, built, (tell, &told), Some(&builder))
+        }
+        None => serve(&built.root, &built.process, tell, &told),
     }
 }
 
@@ -143,8 +144,7 @@ fn serve(
 
 /// A process that is about to do something.
 struct Prepared<'a> {
-    root: ChildSpec,
-    settings: ProcessSettings,
+    built: Built,
     /// What to do instead of running the service.
     command: Option<(&'a dyn Command, ArgMatches)>,
 }
@@ -152,12 +152,14 @@ struct Prepared<'a> {
 /// Reads the settings and builds the tree: nothing is started yet.
 fn prepare<'a, S: Args>(
     commands: &[&'a dyn Command],
-    build: impl FnOnce(S) -> App,
+    build: &impl Fn(S) -> App,
+    words: Vec<OsString>,
 ) -> Result<Prepared<'a>, Exit> {
-    let line = cli::read(commands, std::env::args_os().collect())?;
-    let (process, mut bad) = (line.process, line.bad);
-    let root = build(line.own).into_root();
-    let command = line.command.and_then(|(name, matches)| {
+    let mut line = cli::read(commands, words)?;
+    let (mut bad, command) = (std::mem::take(&mut line.bad), line.command.take());
+    let built = assemble(line, build);
+    let Built { root, process, .. } = &built;
+    let command = command.and_then(|(name, matches)| {
         let mut commands = commands.iter();
         let command = commands.find(|command| command.clap().get_name() == name)?;
         Some((*command, matches))
@@ -167,14 +169,41 @@ fn prepare<'a, S: Args>(
         let remedy = "set STOP_BUDGET, or give the child a `Shutdown::Timeout`";
         bad.push(help(error, remedy));
     }
-    match refusal(&root.check(), &bad) {
+    let faults = match command {
+        Some((command, _)) if command.looks_only() => Vec::new(),
+        _ => root.check(),
+    };
+    match refusal(&faults, &bad) {
         Some(exit) => Err(exit),
-        None => Ok(Prepared {
-            root,
-            settings: process,
-            command,
-        }),
+        None => Ok(Prepared { built, command }),
     }
+}
+
+fn assemble<S>(line: cli::Line<S>, build: &impl Fn(S) -> App) -> Built {
+    Built {
+        root: build(line.own).into_root(),
+        process: line.process,
+        settings: line.settings,
+        command: line.command.map(|(name, _)| name),
+    }
+}
+
+/// The service for another command line, or all that is wrong with that.
+fn rebuild<S: Args>(
+    commands: &[&dyn Command],
+    build: &impl Fn(S) -> App,
+    words: Vec<OsString>,
+) -> Result<Built, Vec<String>> {
+    let line = cli::read(commands, words).map_err(|exit| {
+        let failure = exit
+            .failure()
+            .unwrap_or("error: it does not run the service");
+        vec![failure.trim_start_matches("error: ").to_owned()]
+    })?;
+    if line.bad.is_empty() {
+        return Ok(assemble(line, build));
+    }
+    Err(line.bad.iter().map(ToString::to_string).collect())
 }
 
 /// Tells of signals from here on.
@@ -194,6 +223,8 @@ pub(crate) enum Told {
     Signal(Signal),
     /// The tree begins to end without being asked to.
     Ending,
+    /// A command asks for the service as it would be with other settings.
+    Build(Order),
     Ended(Exit),
 }
 
@@ -283,6 +314,8 @@ fn watch(id: &str, stopper: &Stopper, budget: &Budget, told: &mpsc::Receiver<Tol
         match next {
             Ok(Told::Ended(exit)) => return Ending::Whole(exit),
             Ok(Told::Ending) => begin_to_stop(&mut limit),
+            // No command runs.
+            Ok(Told::Build(_)) => {}
             Ok(Told::Signal(signal)) => {
                 signals += 1;
                 match signals {

@@ -197,6 +197,11 @@ pub(crate) fn read(command: Command, commands: &Commands, words: Vec<OsString>) 
         true => arg.env(Resettable::Reset),
         false => arg,
     });
+    let looks_only = |name: &str| commands.looks_only(name);
+    let command = match texts.subcommand_name().is_some_and(looks_only) {
+        true => with_stand_ins(command, &texts),
+        false => command,
+    };
     let command = match texts.subcommand_name() {
         None => command,
         // What must be given may stand anywhere: clap itself would look for it in one place.
@@ -225,6 +230,32 @@ fn missing(command: &Command, given: &ArgMatches) -> Option<clap::Error> {
     });
     command.try_get_matches_from([name]).err()
 }
+
+/// Lets who only looks at the list of children do without the secrets that the service needs: what
+/// is told of it depends on none of them.
+fn with_stand_ins(command: Command, given: &ArgMatches) -> Command {
+    command.mut_args(|arg| {
+        let is_given = given.value_source(arg.get_id().as_str()).is_some();
+        if is_given || !is_secret(&arg) || !arg.is_required_set() {
+            return arg;
+        }
+        let takes = |text: &&&str| parse_alone(&arg, OsStr::new(text)).is_ok();
+        match STAND_INS.iter().find(takes) {
+            Some(text) => arg.required(false).default_value(*text),
+            None => arg,
+        }
+    })
+}
+
+/// What a secret may look like: a word, a number, a URL.
+const STAND_INS: &[&str] = &[
+    "secret",
+    "1",
+    "http://localhost/",
+    "postgres://localhost/secret",
+    "00000000000000000000000000000000",
+    "127.0.0.1:1",
+];
 
 fn is_secret(arg: &Arg) -> bool {
     arg.is_hide_env_values_set()

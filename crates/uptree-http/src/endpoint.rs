@@ -13,7 +13,9 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     time::{sleep, timeout},
 };
-use uptree_app::{BoxError, Child, Context, Result, Slot, Starting, StopCause, Unavailable, help};
+use uptree_app::{
+    BoxError, Child, Context, Fact, Listens, Result, Slot, Starting, StopCause, Unavailable, help,
+};
 
 use crate::{
     connection::Order, connections::Connections, requests::Requests, serve::serve,
@@ -214,6 +216,13 @@ impl Endpoint {
 }
 
 impl Child for Endpoint {
+    fn facts(&self) -> Vec<Fact> {
+        vec![Box::new(Listens {
+            addr: self.shared.settings.addr,
+            tls: false,
+        })]
+    }
+
     async fn run(&self, cx: Starting) -> Result {
         let addr = self.shared.settings.addr;
         let listener = listen(addr).map_err(|source| explained(addr, source))?;

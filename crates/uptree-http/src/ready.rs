@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use uptree_app::{Child, Options, Result, Shutdown, Starting, StopCause, help};
+use uptree_app::{Child, Drains, Fact, Options, Result, Shutdown, Starting, StopCause, help};
 
 use crate::{Endpoint, drain::Drain, settings::in_kubernetes};
 
@@ -98,6 +98,16 @@ impl Child for Ready {
 
     fn defaults(&self, options: Options) -> Options {
         options.shutdown(Shutdown::Timeout(self.drain.longest()))
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        let Drain { delay, limit } = self.drain;
+        let settings = self.endpoint.settings();
+        vec![Box::new(Drains {
+            delay,
+            delay_in_kubernetes: settings.drain(true).0.delay,
+            limit,
+        })]
     }
 
     async fn run(&self, cx: Starting) -> Result {

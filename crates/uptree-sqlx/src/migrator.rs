@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, path::PathBuf, pin::Pin, time::Duration};
 
-use uptree_app::{BoxError, Child, Options, Result, Starting};
+use uptree_app::{BoxError, Child, Fact, Migrates, Options, Result, Starting};
 
 use crate::{
     Backend, MigrateError, MigrateRole, MigrateSettings, Native, Repo, WrongDatabase,
@@ -298,6 +298,17 @@ impl Child for Migrator {
         let wrong = self.wrong.clone().map(WrongDatabase::with_help);
         let files = self.check_files().map_err(MigrateError::with_help);
         wrong.into_iter().chain(files.err()).collect()
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        let facts = (self.settings.role != MigrateRole::Off).then(|| Migrates {
+            applies: self.settings.role == MigrateRole::Apply,
+            longest_wait: self.settings.lock_retry_budget,
+        });
+        facts
+            .into_iter()
+            .map(|fact| Box::new(fact) as Fact)
+            .collect()
     }
 
     async fn run(&self, cx: Starting) -> Result {

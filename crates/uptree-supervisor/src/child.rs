@@ -79,6 +79,12 @@ pub trait Child: Send + Sync + 'static {
         None
     }
 
+    /// What those who look at the list may know of it beyond its options, each fact a value of a
+    /// type that the two sides share: [`ChildSpec::fact`] finds it. Defaults to nothing.
+    fn facts(&self) -> Vec<Fact> {
+        Vec::new()
+    }
+
     /// The children of a supervisor; `None`, the default, for a worker.
     fn children(&self) -> Option<&[ChildSpec]> {
         None
@@ -109,6 +115,9 @@ pub trait Child: Send + Sync + 'static {
     /// supervisor.
     fn run(&self, cx: Starting) -> impl Future<Output = Result> + Send;
 }
+
+/// Something that a child says of itself, see [`Child::facts`].
+pub type Fact = Box<dyn Any>;
 
 /// The start of an incarnation: the next child waits for its end.
 ///

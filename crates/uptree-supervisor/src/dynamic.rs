@@ -5,8 +5,8 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use uptree_core::{AutoShutdown, Backoff, Counts, Intensity, Shutdown};
 
 use crate::{
-    Child, ChildInfo, ChildRef, ChildSpec, ControlError, IntoChild, Options, Result, Started,
-    Starting,
+    Child, ChildInfo, ChildRef, ChildSpec, ControlError, Fact, IntoChild, Options, Result, Started,
+    Starting, Supervision,
     call::{Call, Live, Target, call_any_time},
     driver::{self, Plan},
     machine::Machine,
@@ -228,6 +228,11 @@ impl Child for DynamicSupervisor {
 
     fn children(&self) -> Option<&[ChildSpec]> {
         Some(&[])
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        let supervision = Supervision::new(None, &self.intensity, self.auto_shutdown, self.backoff);
+        vec![Box::new(supervision.dynamic())]
     }
 
     fn stop_budget(&self) -> Option<Duration> {

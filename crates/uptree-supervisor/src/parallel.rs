@@ -5,8 +5,8 @@ use std::{borrow::Cow, time::Duration};
 use uptree_core::{Backoff, Counts};
 
 use crate::{
-    BoxError, Child, ChildInfo, ChildSpec, ControlError, IntoChild, Options, Result, Starting,
-    Supervisor,
+    BoxError, Child, ChildInfo, ChildSpec, ControlError, Fact, IntoChild, Options, Result,
+    Starting, Supervisor,
     call::{Call, call_any_time},
     machine::Machine,
 };
@@ -168,6 +168,10 @@ impl Child for Parallel {
 
     fn children(&self) -> Option<&[ChildSpec]> {
         Child::children(&self.0)
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        vec![Box::new(self.0.supervision().parallel())]
     }
 
     /// As long as the slowest member's.

@@ -17,8 +17,8 @@ use tokio::sync::Mutex;
 use uptree_core::Counts;
 
 use crate::{
-    BoxError, Child, ChildInfo, ChildSpec, ControlError, IntoChild, Options, Result, Starting,
-    Supervisor,
+    BoxError, Child, ChildInfo, ChildSpec, ControlError, Fact, IntoChild, Options, Result,
+    Starting, Supervisor,
 };
 
 /// A supervisor of several copies of one child, its partitions, with the ids `0`, `1` and so on.
@@ -258,6 +258,10 @@ impl<C: IntoChild + Clone + Send + Sync + 'static> Child for PartitionSupervisor
 
     fn children(&self) -> Option<&[ChildSpec]> {
         Child::children(&self.made().supervisor)
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        self.bare.facts()
     }
 
     async fn run(&self, cx: Starting) -> Result {

@@ -5,7 +5,7 @@ use std::{any::Any, borrow::Cow, fmt, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 use uptree_core::{Backoff, ChildType, Restart, Shutdown, Spec};
 
-use crate::{BoxError, Child, Fault, Lost, incarnation::Incarnation, task};
+use crate::{BoxError, Child, Fact, Fault, Lost, incarnation::Incarnation, task};
 
 /// How a child is supervised. A kind of child sets its own in [`Child::defaults`], the list
 /// overrides them with the methods of [`IntoChild`].
@@ -143,6 +143,34 @@ impl ChildSpec {
     /// ```
     pub fn get<T: Child>(&self) -> Option<&T> {
         self.0.child().downcast_ref()
+    }
+
+    /// What the child says of itself as a `T`, see [`Child::facts`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use uptree_supervisor::{Child, Fact, IntoChild, Result, Starting};
+    ///
+    /// struct Weight(u32);
+    /// struct Heater;
+    ///
+    /// impl Child for Heater {
+    ///     fn facts(&self) -> Vec<Fact> {
+    ///         vec![Box::new(Weight(7))]
+    ///     }
+    ///     async fn run(&self, cx: Starting) -> Result {
+    ///         cx.done()
+    ///     }
+    /// }
+    ///
+    /// let weight = Heater.into_child().fact::<Weight>();
+    /// assert_eq!(weight.map(|weight| weight.0), Some(7));
+    /// ```
+    pub fn fact<T: Any>(&self) -> Option<T> {
+        let mut facts = self.0.facts().into_iter();
+        let fact = facts.find_map(|fact| fact.downcast::<T>().ok())?;
+        Some(*fact)
     }
 
     /// This child and all below it, each with its path: a supervisor before its children, and
@@ -302,6 +330,7 @@ trait Spawn: Send + Sync {
     fn spawn(self: Arc<Self>, life: Arc<Incarnation>) -> JoinHandle<()>;
     fn child(&self) -> &dyn Any;
     fn check(&self) -> Vec<BoxError>;
+    fn facts(&self) -> Vec<Fact>;
     fn lost(&self) -> Option<Lost>;
     fn children(&self) -> Option<&[ChildSpec]>;
     fn stop_budget(&self) -> Option<Duration>;
@@ -333,6 +362,10 @@ impl<C: Child> Spawn for Kept<C> {
 
     fn check(&self) -> Vec<BoxError> {
         self.child.check()
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        self.child.facts()
     }
 
     fn lost(&self) -> Option<Lost> {
@@ -373,6 +406,10 @@ impl Spawn for Changed {
 
     fn check(&self) -> Vec<BoxError> {
         self.spec.0.check()
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        self.spec.0.facts()
     }
 
     fn lost(&self) -> Option<Lost> {

@@ -13,8 +13,8 @@ use rustc_hash::{FxBuildHasher, FxHashSet};
 use uptree_core::{AutoShutdown, Backoff, Counts, Intensity, Shutdown, Strategy};
 
 use crate::{
-    BoxError, Child, ChildInfo, ChildSpec, ControlError, Fault, IntoChild, ListError, Options,
-    Result, Started, Starting,
+    BoxError, Child, ChildInfo, ChildSpec, ControlError, Fact, Fault, IntoChild, ListError,
+    Options, Result, Started, Starting, Supervision,
     call::{Call, Live, Target, call},
     driver::{self, Plan},
     machine::Machine,
@@ -187,6 +187,11 @@ impl Supervisor {
         Tree::spawn(self.into_child(), options)
     }
 
+    pub(crate) fn supervision(&self) -> Supervision {
+        let strategy = Some(self.strategy);
+        Supervision::new(strategy, &self.intensity, self.auto_shutdown, self.backoff)
+    }
+
     fn machine(&self) -> uptree_core::Supervisor {
         let specs = self.children.iter().map(ChildSpec::core);
         uptree_core::Supervisor::new(self.strategy, self.intensity.clone(), specs)
@@ -242,6 +247,10 @@ impl Child for Supervisor {
         let wrong: Vec<_> = wrong.map(ListError::with_remedy).collect();
         self.checked.store(wrong.is_empty(), Ordering::Relaxed);
         wrong
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        vec![Box::new(self.supervision())]
     }
 
     async fn run(&self, cx: Starting) -> Result {

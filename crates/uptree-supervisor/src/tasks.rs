@@ -5,8 +5,8 @@ use std::{borrow::Cow, future::Future, time::Duration};
 use uptree_core::{Counts, Restart};
 
 use crate::{
-    Child, ChildInfo, ChildRef, ChildSpec, ControlError, DynamicSupervisor, IntoChild, Options,
-    Result, Started, Starting, task::current_life,
+    Child, ChildInfo, ChildRef, ChildSpec, ControlError, DynamicSupervisor, Fact, IntoChild,
+    Options, Result, Started, Starting, task::current_life,
 };
 
 mod task;
@@ -262,6 +262,10 @@ impl Child for TaskSupervisor {
 
     fn children(&self) -> Option<&[ChildSpec]> {
         self.0.children()
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        self.0.facts()
     }
 
     fn stop_budget(&self) -> Option<Duration> {

@@ -5,6 +5,9 @@ use uptree_app::{App, Command, Exit, ProcessSettings, run_command};
 
 /// Those of the features.
 const COMMANDS: &[&dyn Command] = &[
+    &uptree_app::Plan,
+    #[cfg(feature = "http")]
+    &uptree_http::Healthcheck,
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     &uptree_sqlx::Migrate,
 ];
@@ -33,7 +36,7 @@ const COMMANDS: &[&dyn Command] = &[
 ///     uptree::main(|_: Settings| App::new("clock").child(worker("ticker", (), tick)))
 /// }
 /// ```
-pub fn main<S: Args>(build: impl FnOnce(S) -> App) -> Exit {
+pub fn main<S: Args>(build: impl Fn(S) -> App) -> Exit {
     uptree_app::main_with(COMMANDS, build)
 }
 
@@ -43,7 +46,7 @@ pub fn main<S: Args>(build: impl FnOnce(S) -> App) -> Exit {
 /// # Panics
 ///
 /// If `build` does.
-pub fn main_with<S: Args>(commands: &[&dyn Command], build: impl FnOnce(S) -> App) -> Exit {
+pub fn main_with<S: Args>(commands: &[&dyn Command], build: impl Fn(S) -> App) -> Exit {
     let all: Vec<_> = COMMANDS.iter().chain(commands).copied().collect();
     uptree_app::main_with(&all, build)
 }
