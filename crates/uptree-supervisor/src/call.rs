@@ -7,7 +7,7 @@ use uptree_core::Counts;
 
 use crate::{
     ChildInfo, ChildRef, ChildSpec, ControlError, Result, Slot, Started, incarnation::Report,
-    scope::Scope, task,
+    scope::Scope, worker,
 };
 
 /// Where the answer goes. Dropped, it says that the supervisor has ended.
@@ -83,7 +83,7 @@ fn send<T>(scope: &Scope, call: impl FnOnce(Reply<T>) -> Call) -> Answer<T> {
 
 /// Whether the caller is part of a start that the supervisor of `scope` waits for.
 fn deadlock(scope: &Arc<Scope>) -> Option<ControlError> {
-    let caller = task::current_life()?;
+    let caller = worker::current_life()?;
     let mut life = Some(&caller);
     while let Some(it) = life {
         if Arc::ptr_eq(it.scope(), scope) && !it.is_ready() {

@@ -20,12 +20,12 @@ use std::{
 };
 
 use tokio::{task::JoinHandle, time::Instant};
-use uptree_core::Incarnation as Key;
+use uptree_core::{ChildType, Incarnation as Key};
 
 use self::rest::{Extra, Place, Rest};
 use crate::{
     BoxError, ChildSpec, ChildState, Event, EventKind, ExitReason, Options, Result, Snapshot,
-    StartError, call::Call, control::Info, scope::Scope, state::TreeState,
+    StartError, call::Call, control::Info, scope::Scope, state::TreeState, worker::Polling,
 };
 
 /// Why a child is to stop, handed down the tree.
@@ -217,6 +217,9 @@ impl Incarnation {
 
     /// What is below it, if it is a supervisor.
     fn below(&self) -> Option<Arc<Scope>> {
+        if self.spec.child_type() == ChildType::Worker {
+            return None;
+        }
         let below = self.rest().known().map(|extra| extra.below.clone());
         below?.upgrade()
     }
@@ -266,6 +269,14 @@ impl Incarnation {
             incarnation: self.restarts().into(),
             children,
         }
+    }
+
+    /// The incarnation for whom a call is made, among itself and those below.
+    pub(crate) fn find(self: &Arc<Self>, polling: &Polling) -> Option<Arc<Self>> {
+        if polling.is_for(self) {
+            return Some(self.clone());
+        }
+        self.below()?.find(polling)
     }
 
     pub(crate) fn is_stuck(&self) -> bool {

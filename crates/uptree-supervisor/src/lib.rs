@@ -61,6 +61,7 @@ mod supervisor;
 mod task;
 mod tasks;
 mod tree;
+mod worker;
 
 pub use child::{Child, Context, Fact, Starting};
 pub use control::{ChildInfo, ChildRef, ControlError, Started};
@@ -81,9 +82,9 @@ pub use spec::{ChildSpec, IntoChild, Options};
 pub use state::TreeOptions;
 pub use supervision::Supervision;
 pub use supervisor::Supervisor;
-pub use task::{ChildPath, current};
 pub use tasks::{Task, TaskError, TaskSupervisor};
 pub use tree::{Stopper, Tree};
+pub use worker::{ChildPath, Polling, current, polling};
 pub use uptree_core::{
     AutoShutdown, Backoff, ChildType, Counts, Restart, Shutdown, Status, Strategy,
 };

@@ -9,7 +9,10 @@ use std::{
 
 use uptree_core::{ChildType, Incarnation as Key, Index};
 
-use crate::{ChildSpec, EventKind, inbox::Inbox, incarnation::Incarnation, state::TreeState};
+use crate::{
+    ChildSpec, EventKind, inbox::Inbox, incarnation::Incarnation, state::TreeState,
+    worker::Polling,
+};
 
 /// What the children of one supervisor share.
 pub(crate) struct Scope {
@@ -169,6 +172,16 @@ impl Scope {
             Entry::Free | Entry::Started(..) => None,
         };
         listed.into_iter().enumerate().filter_map(shown).collect()
+    }
+
+    /// The incarnation for whom a call is made, among those below.
+    pub(crate) fn find(&self, polling: &Polling) -> Option<Arc<Incarnation>> {
+        // Under no lock: those below have locks of their own.
+        let entries = self.entries().clone();
+        entries.into_iter().find_map(|entry| match entry {
+            Entry::Started(life, _) => life.find(polling),
+            Entry::Free | Entry::Listed => None,
+        })
     }
 
     /// What is shown of every child, in start order.

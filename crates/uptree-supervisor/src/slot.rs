@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use tokio::sync::watch;
 
-use crate::task::{self, ChildPath};
+use crate::worker::{self, ChildPath};
 
 /// A value that a child publishes for as long as it runs: a pool, an address.
 ///
@@ -55,7 +55,7 @@ impl<T: Clone> Slot<T> {
     ///
     /// If it is filled: two children that run at once publish in it. Both paths are named.
     pub fn publish(&self, value: T) -> Result<Published<T>, AlreadyPublished> {
-        let publisher = task::current();
+        let publisher = worker::current();
         let mut already = None;
         self.shared.current.send_if_modified(|current| {
             if let Some(current) = current {

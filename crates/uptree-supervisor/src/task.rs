@@ -1,11 +1,9 @@
 //! The futures that run an incarnation: the child's own, and the tasks that it spawned.
 //!
-//! They catch panics, know on whose behalf a thread polls, and make the end of whatever they run
+//! They catch panics, say on whose behalf a thread polls, and make the end of whatever they run
 //! known to the incarnation, after everything that they held has been dropped.
 
 use std::{
-    cell::RefCell,
-    fmt,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -15,7 +13,7 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-use crate::{ExitReason, Result, incarnation::Incarnation};
+use crate::{ExitReason, Result, incarnation::Incarnation, worker::enter};
 
 pin_project_lite::pin_project! {
     /// The child's own future. When it is dropped `body` goes first; then the incarnation ends.
@@ -152,43 +150,4 @@ pub(crate) fn poll_caught<F: Future>(
 
 pub(crate) fn drop_caught<F>(mut body: Pin<&mut Option<F>>) -> Result<(), ExitReason> {
     catch_unwind(AssertUnwindSafe(|| body.set(None))).map_err(|panic| ExitReason::of_panic(&*panic))
-}
-
-thread_local! {
-    /// The incarnation whose future this thread polls. Moved in and out, not counted.
-    static CURRENT: RefCell<Option<Arc<Incarnation>>> = const { RefCell::new(None) };
-}
-
-/// Calls `f` with `mine` as the current incarnation, and puts both back. `f` must not unwind.
-fn enter<T>(mine: &mut Option<Arc<Incarnation>>, f: impl FnOnce() -> T) -> T {
-    // While a thread is torn down there is nobody to tell.
-    let swap = |mine: &mut Option<Arc<Incarnation>>| {
-        CURRENT.try_with(|current| std::mem::swap(&mut *current.borrow_mut(), mine))
-    };
-    if swap(mine).is_err() {
-        return f();
-    }
-    let output = f();
-    _ = swap(mine);
-    output
-}
-
-/// The child whose task is being polled on this thread, if any.
-pub fn current() -> Option<ChildPath> {
-    current_life().map(ChildPath)
-}
-
-pub(crate) fn current_life() -> Option<Arc<Incarnation>> {
-    let current = CURRENT.try_with(|current| current.borrow().clone());
-    current.ok().flatten()
-}
-
-/// A child's place in the tree; shown as its path, such as `service/repo`.
-#[derive(Clone, Debug)]
-pub struct ChildPath(Arc<Incarnation>);
-
-impl fmt::Display for ChildPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.path().fmt(f)
-    }
 }

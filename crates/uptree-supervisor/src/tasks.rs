@@ -6,7 +6,7 @@ use uptree_core::{Counts, Restart};
 
 use crate::{
     Child, ChildInfo, ChildRef, ChildSpec, ControlError, DynamicSupervisor, Fact, IntoChild,
-    Options, Result, Started, Starting, task::current_life,
+    Options, Result, Started, Starting, worker::current_life,
 };
 
 mod task;

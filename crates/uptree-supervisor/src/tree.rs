@@ -10,6 +10,7 @@ use crate::{
     incarnation::{Incarnation, Report, StopCause},
     scope::Scope,
     state::TreeState,
+    worker::Polling,
 };
 
 /// A running tree. Dropping it kills the tree.
@@ -166,5 +167,14 @@ impl Stopper {
     /// however many those are.
     pub fn snapshot_of_list(&self) -> Snapshot {
         self.root.snapshot_of_list()
+    }
+
+    /// The path of the child for whom a thread makes this call; `None` if the call is over, or the
+    /// child is of another tree. Costs O(number of children); asks nobody.
+    pub fn path_of(&self, polling: &Polling) -> Option<String> {
+        let life = self.root.find(polling)?;
+        let path = life.path().to_string();
+        // If it is over, what was found may be another one at the same address.
+        polling.goes_on().then_some(path)
     }
 }
