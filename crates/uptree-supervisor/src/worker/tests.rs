@@ -1,4 +1,8 @@
-use std::{sync::mpsc, thread, time::Duration};
+use std::{
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -8,21 +12,20 @@ use crate::{Context, Result, Stopper, Supervisor, Tree, TreeOptions, worker as c
 const LONG: Duration = Duration::from_secs(20);
 
 fn runtime() -> Runtime {
-    let runtime = Builder::new_multi_thread().worker_threads(2).build();
+    let mut builder = Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).enable_time().build();
     runtime.expect("there are threads")
 }
 
-/// A call for a child of this tree that goes on, as soon as there is one.
-fn call_for(stopper: &Stopper) -> (Polling, String) {
+/// Looks until there is what is looked for.
+fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
+    let start = Instant::now();
     loop {
-        let found = polling().into_iter().find_map(|it| {
-            let path = stopper.path_of(&it)?;
-            Some((it, path))
-        });
-        match found {
-            Some(found) => return found,
-            None => thread::yield_now(),
+        if let Some(found) = look() {
+            return found;
         }
+        assert!(start.elapsed() < LONG, "it is not there");
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -60,20 +63,15 @@ fn is_seen_and_named(make: impl FnOnce(Gate) -> Supervisor) {
     let tree = spawn(&runtime, make(Arc::new(Mutex::new(gate))));
     let stopper = tree.stopper();
     // What a thread does in passing is seen too; that which lasts is looked for.
-    let (call, path) = loop {
-        let (call, path) = call_for(&stopper);
+    let call = eventually(|| {
+        let calls = polling();
         thread::sleep(Duration::from_millis(50));
-        if call.goes_on() {
-            break (call, path);
-        }
-    };
-    assert_eq!(path, "app/below/odd");
+        let odd = |call: &Polling| stopper.path_of(call).as_deref() == Some("app/below/odd");
+        calls.into_iter().find(odd)
+    });
     assert!(polling().contains(&call));
-    assert_eq!(stopper.path_of(&call).as_deref(), Some("app/below/odd"));
     open.send(()).expect("it waits");
-    while call.goes_on() {
-        thread::yield_now();
-    }
+    eventually(|| (!call.goes_on()).then_some(()));
     assert_eq!(stopper.path_of(&call), None);
     assert!(!polling().contains(&call));
     drop(tree);
