@@ -17,6 +17,7 @@ mod process;
 mod setting;
 pub mod settings;
 mod signals;
+mod watchdog;
 
 pub use app::App;
 pub use command::{Built, Command, CommandContext, CommandFuture, run_command};
@@ -33,3 +34,4 @@ pub use setting::Setting;
 pub use settings::ProcessSettings;
 pub use signals::Signal;
 pub use uptree_supervisor::*;
+pub use watchdog::{Accepting, Blocked, Guard, Stall, StallCause};

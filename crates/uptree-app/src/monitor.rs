@@ -23,6 +23,7 @@ use self::record::Record;
 pub use self::timeline::{
     Happened, JournalEntry, ProgressRecord, StartOutcome, StartRecord, StepRecord, Timeline,
 };
+use crate::watchdog::Watched;
 
 /// What an app knows of itself: the state of its tree, and what has happened to it.
 ///
@@ -59,6 +60,7 @@ struct Inner {
     /// How often something has changed.
     version: AtomicU64,
     changed: Notify,
+    watched: Watched,
 }
 
 /// So many children of one list are looked at one by one; those after them are many alike.
@@ -74,6 +76,7 @@ impl Monitor {
                 record: Mutex::default(),
                 version: AtomicU64::new(0),
                 changed: Notify::new(),
+                watched: Watched::default(),
             }),
         }
     }
@@ -121,6 +124,10 @@ impl Monitor {
             }
             changed.await;
         }
+    }
+
+    pub(crate) fn watched(&self) -> &Watched {
+        &self.inner.watched
     }
 
     pub(crate) fn attach(&self, tree: Stopper) {

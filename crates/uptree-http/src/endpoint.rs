@@ -1,7 +1,10 @@
 //! The child that listens.
 
 use std::{
-    fmt, io,
+    convert::Infallible,
+    fmt,
+    future::pending,
+    io,
     net::SocketAddr,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
@@ -14,7 +17,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 use uptree_app::{
-    BoxError, Child, Context, Fact, Listens, Result, Slot, Starting, StopCause, Unavailable, help,
+    Accepting, BoxError, Child, Context, Fact, Guard, Listens, Monitor, Result, Slot, Starting,
+    StopCause, Unavailable, help,
 };
 
 use crate::{
@@ -154,7 +158,12 @@ impl Endpoint {
     }
 
     /// Accepts connections until the endpoint is to stop.
-    async fn accept(&self, listener: &TcpListener, cx: &Context) -> StopCause {
+    async fn accept(
+        &self,
+        listener: &TcpListener,
+        guard: Option<&Guard>,
+        cx: &Context,
+    ) -> StopCause {
         let http = Arc::new(Http::new(cx.clone()));
         let routes = self.shared.routes.lock();
         // Readied once here, not for every connection.
@@ -163,21 +172,31 @@ impl Endpoint {
             .clone()
             .with_state(());
         let mut stop = pin!(cx.shutdown());
+        let accepting = guard.map(Guard::accepting);
+        let accepting = accepting.as_ref();
         let mut failures = Failures::default();
         loop {
             let accepted = tokio::select! {
                 biased;
                 cause = &mut stop => return cause,
                 accepted = listener.accept() => accepted,
+                // Last: where it is reached no accept fails.
+                never = waiting(accepting) => match never {},
             };
             match accepted {
                 Ok((stream, _)) => {
                     failures.end();
+                    if let Some(accepting) = accepting {
+                        accepting.accepted();
+                    }
                     self.spawn(stream, &http, &routes, cx);
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
                     let wait = failures.next(&error);
+                    if let Some(accepting) = accepting {
+                        accepting.failed();
+                    }
                     if cx.until_shutdown(sleep(wait)).await.is_none() {
                         return stop.await;
                     }
@@ -228,10 +247,13 @@ impl Child for Endpoint {
         let listener = listen(addr).map_err(|source| explained(addr, source))?;
         let addr = listener.local_addr()?;
         let _published = self.shared.local_addr.publish(addr)?;
+        let monitor = cx.extension::<Monitor>();
+        let guard = monitor.map(|monitor| guarded(&listener, monitor));
+        let guard = guard.transpose()?;
         let cx = cx.ready();
         tracing::info!(%addr, "listening");
-        let cause = self.accept(&listener, &cx).await;
-        drop(listener);
+        let cause = self.accept(&listener, guard.as_ref(), &cx).await;
+        drop((guard, listener));
         self.end(cause, &cx).await;
         Ok(())
     }
@@ -257,6 +279,23 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
     socket.listen(BACKLOG)
+}
+
+/// Has the watchdog look after the listener.
+fn guarded(listener: &TcpListener, monitor: &Monitor) -> io::Result<Guard> {
+    #[cfg(unix)]
+    let duplicate = std::os::fd::AsFd::as_fd(listener).try_clone_to_owned()?;
+    #[cfg(windows)]
+    let duplicate = std::os::windows::io::AsSocket::as_socket(listener).try_clone_to_owned()?;
+    Ok(monitor.guard(duplicate.into()))
+}
+
+/// Tells the watchdog, whenever it asks, that connections are waited for. Never completes.
+async fn waiting(accepting: Option<&Accepting<'_>>) -> Infallible {
+    match accepting {
+        Some(accepting) => accepting.waiting().await,
+        None => pending().await,
+    }
 }
 
 /// A bind error with what to do about it.

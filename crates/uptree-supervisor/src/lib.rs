@@ -84,10 +84,10 @@ pub use supervision::Supervision;
 pub use supervisor::Supervisor;
 pub use tasks::{Task, TaskError, TaskSupervisor};
 pub use tree::{Stopper, Tree};
-pub use worker::{ChildPath, Polling, current, polling};
 pub use uptree_core::{
     AutoShutdown, Backoff, ChildType, Counts, Restart, Shutdown, Status, Strategy,
 };
+pub use worker::{ChildPath, Polling, current, polling};
 
 /// Any error: what a child may fail with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

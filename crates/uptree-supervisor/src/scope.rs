@@ -10,8 +10,7 @@ use std::{
 use uptree_core::{ChildType, Incarnation as Key, Index};
 
 use crate::{
-    ChildSpec, EventKind, inbox::Inbox, incarnation::Incarnation, state::TreeState,
-    worker::Polling,
+    ChildSpec, EventKind, inbox::Inbox, incarnation::Incarnation, state::TreeState, worker::Polling,
 };
 
 /// What the children of one supervisor share.
