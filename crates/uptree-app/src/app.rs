@@ -257,3 +257,6 @@ impl Observer for Onlooker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
