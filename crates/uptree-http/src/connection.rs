@@ -297,6 +297,12 @@ impl Connection {
         self.farewell.told.load(Ordering::Relaxed)
     }
 
+    /// Whether a client of HTTP/2 is to be told that it should go, and is served on. One that gets
+    /// GOAWAY before its first response would try again, for ever.
+    pub(crate) fn is_notice_due(&self) -> bool {
+        self.answered() && self.is_retiring()
+    }
+
     fn is_retiring(&self) -> bool {
         self.order() == Order::Retire && self.all.gate.stage() == Stage::Draining
     }

@@ -41,6 +41,7 @@ mod gate;
 mod healthcheck;
 mod limit;
 mod mend;
+mod notice;
 mod probes;
 mod problem;
 mod ready;

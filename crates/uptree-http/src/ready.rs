@@ -17,9 +17,9 @@ use crate::{Endpoint, drain::Drain, settings::in_kubernetes};
 ///
 /// 1. `/ready` answers 503. For the drain delay requests are served as always; over it, each
 ///    connection is told once that it will be closed: `Connection: close` on its next response,
-///    GOAWAY on HTTP/2. A client of HTTP/1.1 that takes no notice and goes on asking is served
-///    all the same; who does neither finds the connection closed after a second. A second signal
-///    ends the delay.
+///    GOAWAY on HTTP/2. A client that takes no notice and goes on asking is served all the same; who
+///    does neither finds its connection closed, on HTTP/1.1 after a second. A second signal ends
+///    the delay.
 /// 2. Requests on new connections get 503. On those that were open they are served for another
 ///    second, with `Connection: close`. Those that are idle, with nothing in flight and nothing asked
 ///    for a quarter of a second, are closed (FIN); when no other is left, or there was none, the

@@ -16,6 +16,7 @@ use tokio::{
 
 use crate::{
     connection::{Connection, Order},
+    gate::Stage,
     requests::{Requests, panic_message},
     socket::Socket,
     spoken::{Http, Spoken, Version, version},
@@ -258,12 +259,15 @@ impl Life<'_, '_> {
     }
 
     /// Whether HTTP is to come to an end by itself. On HTTP/1.1 a response says so
-    /// ([`Requests`]), so that an idle connection is not closed under a request on its way.
+    /// ([`Requests`]), so that an idle connection is not closed under a request on its way. On
+    /// HTTP/2 there is a [notice](crate::notice) before the end.
     fn bids_farewell(&self, order: Order) -> bool {
         match order {
             Order::Serve => false,
-            // A client that gets GOAWAY before its first response would try again, for ever.
-            Order::Retire => self.connection.http2() && self.connection.answered(),
+            Order::Retire => {
+                let (connection, late) = (self.connection, Stage::LastCall);
+                connection.http2() && connection.answered() && connection.all().gate.stage() >= late
+            }
             Order::End | Order::Cut => true,
         }
     }

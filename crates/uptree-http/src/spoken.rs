@@ -15,7 +15,9 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::time::sleep;
 
-use crate::{connection::Connection, requests::Requests, socket::Socket, stream::Lent};
+use crate::{
+    connection::Connection, notice::Noticed, requests::Requests, socket::Socket, stream::Lent,
+};
 
 /// The most that is buffered of a connection, each way; a request's header has to fit in.
 const BUFFER: usize = 64 * 1024;
@@ -79,11 +81,14 @@ impl Http {
         requests: &'a Requests,
     ) -> Spoken<'a> {
         let connection = requests.connection();
-        let io = TokioIo::new(Lent::new(socket, Arc::clone(connection)));
+        let lent = Lent::new(socket, Arc::clone(connection));
         match version {
-            Version::One => Spoken::One(self.one.serve_connection(io, requests).with_upgrades()),
+            Version::One => {
+                let io = TokioIo::new(lent);
+                Spoken::One(self.one.serve_connection(io, requests).with_upgrades())
+            }
             Version::Two => {
-                let two = self.two(connection);
+                let (two, io) = (self.two(connection), TokioIo::new(Noticed::new(lent)));
                 Spoken::Two(Box::new(two.serve_connection(io, requests)))
             }
         }
@@ -128,7 +133,7 @@ pub(crate) async fn version(socket: &Socket) -> io::Result<Option<Version>> {
 #[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 pub(crate) enum Spoken<'a> {
     One(http1::UpgradeableConnection<TokioIo<Lent>, &'a Requests>),
-    Two(Box<http2::Connection<TokioIo<Lent>, &'a Requests, Streams>>),
+    Two(Box<http2::Connection<TokioIo<Noticed>, &'a Requests, Streams>>),
 }
 
 impl Spoken<'_> {

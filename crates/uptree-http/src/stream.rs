@@ -34,6 +34,11 @@ impl Lent {
         }
     }
 
+    /// Whether a client of HTTP/2 is to be told that it should go, and is served on.
+    pub(crate) fn is_notice_due(&self) -> bool {
+        self.connection.is_notice_due()
+    }
+
     fn poll<R>(
         &mut self,
         poll: impl FnOnce(Pin<&mut Socket>) -> Poll<io::Result<R>>,

@@ -18,7 +18,7 @@ const LAG: Duration = Duration::from_millis(500);
 /// and how long the pod waits for that.
 const DELAY: Duration = Duration::from_millis(1500);
 
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(1);
 
 const READING: Ask = Ask::Post("/readings", r#"{"sensor":"load","value":21.5}"#);
 const NEWEST: Ask = Ask::Get("/readings?limit=10");
@@ -41,7 +41,13 @@ impl Loads {
                 ("HTTP/2", load(2, Manners::Http2, READING)),
                 ("HTTP/2, reading", load(1, Manners::Http2, NEWEST)),
             ],
-            insist: vec![("insisting", load(2, Manners::Insist, READING))],
+            insist: vec![
+                ("insisting", load(2, Manners::Insist, READING)),
+                (
+                    "insisting on HTTP/2",
+                    load(2, Manners::InsistOnHttp2, READING),
+                ),
+            ],
         }
     }
 

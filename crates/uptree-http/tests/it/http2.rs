@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{
@@ -17,9 +18,12 @@ use axum::{
 use http_body_util::BodyExt;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::{net::TcpStream, sync::Notify, task::JoinHandle};
+use tokio::{net::TcpStream, sync::Notify, task::JoinHandle, time::Instant};
 
-use crate::service::{Service, settings, test};
+use crate::{
+    frames::{Frames, Said},
+    service::{Service, settings, test},
+};
 
 pub(crate) struct Client {
     pub(crate) requests: SendRequest<Body>,
@@ -123,7 +127,7 @@ fn over_the_drain_delay_a_busy_connection_is_told_to_go_and_loses_nothing() {
     test(async {
         let [reached, release] = [(); 2].map(|()| Arc::new(Notify::new()));
         let settings = uptree_http::HttpSettings {
-            drain_delay: Some(std::time::Duration::from_millis(400)),
+            drain_delay: Some(Duration::from_millis(400)),
             ..settings()
         };
         let asked = Arc::new(AtomicU32::new(0));
@@ -160,6 +164,58 @@ fn over_the_drain_delay_a_busy_connection_is_told_to_go_and_loses_nothing() {
             .await
             .expect("no panic")
             .expect("a clean end");
+        service.stopped().await;
+    });
+}
+
+#[test]
+fn who_takes_no_notice_of_the_goaway_of_a_drain_delay_is_served_until_the_gate_closes() {
+    test(async {
+        let delay = Duration::from_millis(500);
+        let settings = uptree_http::HttpSettings {
+            drain_delay: Some(delay),
+            ..settings()
+        };
+        let routes = Router::new().route("/hello", get(|| async { "hello" }));
+        let service = Service::start(settings, routes).await;
+        let mut client = Frames::connect(service.addr).await;
+        client.answered(1, "/hello").await;
+        let began = Instant::now();
+        service.stop();
+        let (mut last, mut notices) = (1, 0);
+        // Two at a time, so that the notice comes between the frames of answers.
+        let ping = 'told: loop {
+            client.get(last + 2, "/hello").await;
+            client.get(last + 4, "/hello").await;
+            last += 4;
+            let mut ends = 0;
+            while ends < 2 {
+                match client.said().await {
+                    Said::Head(_, fine) => assert!(fine),
+                    Said::End(_) => ends += 1,
+                    // Whatever it asks is served.
+                    Said::GoAway(stream) => {
+                        assert_eq!(stream, u32::MAX >> 1);
+                        notices += 1;
+                    }
+                    Said::Ping(ping) => break 'told ping,
+                }
+            }
+        };
+        // Once in the delay, and once when it is over: now in earnest.
+        assert_eq!(notices, 2);
+        assert!(began.elapsed() >= delay);
+        client.pong(ping).await;
+        loop {
+            match client.said().await {
+                Said::Head(_, fine) => assert!(fine),
+                Said::End(_) => {}
+                said => break assert_eq!(said, Said::GoAway(last)),
+            }
+        }
+        while let Ok(said) = client.next().await {
+            assert!(matches!(said, Said::Head(_, true) | Said::End(_)));
+        }
         service.stopped().await;
     });
 }
