@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::step::{bold, cargo, has_cargo, seconds, skipped, step};
-use crate::test;
+use crate::{budget, test};
 
 pub(crate) fn run() -> Result<()> {
     let started = Instant::now();
@@ -30,6 +30,7 @@ pub(crate) fn run() -> Result<()> {
         );
     }
     test::run(&[])?;
+    budget::run()?;
     eprintln!("{} {}", bold("ci:"), seconds(started.elapsed()));
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! This is the one place that knows the tools; a file for each command.
 
 mod bench;
+mod budget;
 mod ci;
 mod migrate_folder;
 mod needs;
@@ -36,8 +37,11 @@ enum Command {
         /// Run only tests with one of these in their names, and no doc tests
         filters: Vec<String>,
     },
-    /// Run what CI runs: formatting, lints, docs, dependencies, tests
+    /// Run what CI runs: formatting, lints, docs, dependencies, tests, the budget
     Ci,
+    /// Build the examples from nothing, and hold their size, their crates and the build's cost to a
+    /// budget
+    Budget,
     /// Replay what Erlang/OTP did on our supervisors, or record more of it
     ///
     /// Prints where a scenario goes another way, and exits 1 if one does. `tests/otp/README.md` says
@@ -48,7 +52,8 @@ enum Command {
     /// Each has a fresh database on the server, which is dropped again. Prints `N migrations, same`
     /// and exits 0, or prints what differs and exits 1; 2 if they cannot be compared.
     MigrateFolder(migrate_folder::Args),
-    /// Measure: supervision against bare tokio and OTP, migrations against sqlx and refinery
+    /// Measure: supervision against bare tokio and OTP, migrations against sqlx and refinery, the
+    /// endpoint against bare axum and bare hyper
     // Its `--help` is theirs.
     #[command(disable_help_flag = true)]
     Bench {
@@ -63,6 +68,7 @@ fn main() -> ExitCode {
         Command::Otp(args) => return otp::run(&args),
         Command::Test { filters } => test::run(&filters),
         Command::Ci => ci::run(),
+        Command::Budget => budget::run(),
         Command::MigrateFolder(args) => migrate_folder::run(&args),
         Command::Bench { args } => bench::run(&args),
     };
