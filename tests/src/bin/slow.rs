@@ -44,10 +44,36 @@ struct Settings {
     /// Begins the list with a child that is never ready
     #[arg(long, env)]
     never_ready: bool,
+
+    /// Has the endpoint be followed by a child, `hanging`, whose start goes no further than this
+    #[arg(long, env)]
+    hangs: Option<Phase>,
 }
 
-/// How long the list lets `lingering` linger.
+/// What a start is at.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Phase {
+    /// Nothing that it told of
+    Silent,
+    /// A step
+    Step,
+    /// Waiting for somebody else
+    Waiting,
+    /// An attempt after the other, all of which fail
+    Attempts,
+    /// Getting on, with no end to it
+    Progress,
+    /// Whatever it is, it takes half a second to clean up
+    CleanUp,
+    /// Blocking its thread
+    Blocks,
+}
+
+/// How long the list lets `lingering` linger, and `hanging` clean up.
 const LINGERS_AT_MOST: Duration = Duration::from_secs(60);
+
+/// How often `hanging` tells of what it is at.
+const OFTEN: Duration = Duration::from_millis(50);
 
 fn main() -> Exit {
     uptree::main(|s: Settings| {
@@ -63,6 +89,10 @@ fn main() -> Exit {
             .strategy(strategy)
             .children(s.never_ready.then(|| service("sluggish", (), never_ready)))
             .child(endpoint.clone())
+            .children(
+                s.hangs
+                    .map(|phase| service("hanging", phase, hang).cancel_grace(LINGERS_AT_MOST)),
+            )
             .child(repo)
             .child(worker("blocker", blocker, Blocker::run))
             .child(
@@ -77,6 +107,41 @@ async fn never_ready((): (), cx: Starting) -> Result {
     // Kept: a start that is given up is an error.
     let _starting = cx;
     pending().await
+}
+
+async fn hang(phase: Phase, cx: Starting) -> Result {
+    tracing::info!("hangs");
+    match phase {
+        Phase::Silent => {}
+        Phase::Step => cx.step("connect"),
+        Phase::Waiting => cx.waiting("a lock that nobody lets go of"),
+        Phase::Attempts => loop {
+            cx.attempt_failed("connection refused");
+            until_called_off(&cx, OFTEN).await?;
+        },
+        Phase::Progress => loop {
+            cx.progress(1, 2, "rows");
+            until_called_off(&cx, OFTEN).await?;
+        },
+        Phase::CleanUp => {
+            cx.cancelled().await;
+            sleep(Duration::from_millis(500)).await;
+            tracing::info!("has cleaned up");
+            return Ok(());
+        }
+        Phase::Blocks => loop {
+            std::thread::park();
+        },
+    }
+    until_called_off(&cx, Duration::MAX).await
+}
+
+/// Lets time pass; fails as soon as the start is called off.
+async fn until_called_off(cx: &Starting, time: Duration) -> Result {
+    tokio::select! {
+        () = cx.cancelled() => Err("called off".into()),
+        () = sleep(time) => Ok(()),
+    }
 }
 
 async fn linger(time: Duration, cx: Context) -> Result {
