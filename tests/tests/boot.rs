@@ -299,6 +299,20 @@ fn a_port_that_is_taken_is_named_with_what_to_do() {
 }
 
 #[test]
+fn a_program_without_tls_does_not_answer_in_the_clear_instead() {
+    let database = Database::sqlite();
+    let files = [("TLS_CERT", "tls.crt"), ("TLS_KEY", "tls.key")];
+    let mut service = Example::spawn(&database.url(), &files);
+    let failure = service.fails(1);
+    assert!(
+        failure.contains("TLS_CERT and TLS_KEY are set, and this program is built without TLS"),
+        "{failure}"
+    );
+    let remedy = "help: build it with the feature `tls` of uptree, or unset TLS_CERT and TLS_KEY";
+    assert!(failure.contains(remedy), "{failure}");
+}
+
+#[test]
 fn an_address_of_another_machine_is_told_with_its_cause() {
     let database = Database::sqlite();
     // For documentation: nobody has it.

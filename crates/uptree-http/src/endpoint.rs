@@ -22,8 +22,15 @@ use uptree_app::{
 };
 
 use crate::{
-    connection::Order, connections::Connections, requests::Requests, serve::serve,
-    settings::HttpSettings, socket::Socket, spoken::Http,
+    connection::Order,
+    connections::Connections,
+    requests::Requests,
+    serve::{serve, serve_tls},
+    settings::HttpSettings,
+    socket::Socket,
+    spoken::Http,
+    tls::Tls,
+    tls_error::TlsError,
 };
 
 /// How many connections may wait to be accepted, as far as the system's own limit allows. tokio's
@@ -51,8 +58,13 @@ const PARTING_LIMIT: Duration = Duration::from_millis(100);
 ///
 /// It is a handle, cheap to clone, and the child of the same name. From its start on `/alive`
 /// answers 200; until [`Ready`](crate::Ready) opens the gate, and after it has closed it, `/ready`
-/// and all other routes answer 503 with `Retry-After`. HTTP/1.1 and HTTP/2 (without TLS) are spoken
-/// on the same port.
+/// and all other routes answer 503 with `Retry-After`. HTTP/1.1 and HTTP/2 are spoken on the same
+/// port.
+///
+/// With the feature `tls`, and `TLS_CERT` and `TLS_KEY` set, it speaks TLS (1.2 and 1.3), and looks
+/// at the files every 10 s: a new certificate is used for new connections; one that cannot be used
+/// is logged, and the one before it stays. Set without the feature, they fail the boot: what was to
+/// be encrypted is not sent in the clear.
 ///
 /// The connections are its own: when it is gone, so are they, however it ended. A handler that
 /// panics is a 500 and a line in the log. What else it makes of errors is told at
@@ -162,6 +174,7 @@ impl Endpoint {
         &self,
         listener: &TcpListener,
         guard: Option<&Guard>,
+        tls: Option<Arc<Tls>>,
         cx: &Context,
     ) -> StopCause {
         let http = Arc::new(Http::new(cx.clone()));
@@ -189,7 +202,7 @@ impl Endpoint {
                     if let Some(accepting) = accepting {
                         accepting.accepted();
                     }
-                    self.spawn(stream, &http, &routes, cx);
+                    self.spawn(stream, tls.clone(), &http, &routes, cx);
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
@@ -205,14 +218,25 @@ impl Endpoint {
         }
     }
 
-    fn spawn(&self, stream: TcpStream, http: &Arc<Http>, routes: &Router, cx: &Context) {
+    fn spawn(
+        &self,
+        stream: TcpStream,
+        tls: Option<Arc<Tls>>,
+        http: &Arc<Http>,
+        routes: &Router,
+        cx: &Context,
+    ) {
         // Without it small responses may wait for the peer's acknowledgement. An error means that
         // the peer is gone, which will be noticed.
         let _ = stream.set_nodelay(true);
         let connection = self.shared.connections.open();
         let limit = self.shared.settings.body_limit();
         let requests = Requests::new(connection, routes.clone(), limit);
-        cx.spawn(serve(Socket::Plain(stream), Arc::clone(http), requests));
+        let http = Arc::clone(http);
+        match tls {
+            None => cx.spawn(serve(Socket::Plain(stream), http, requests)),
+            Some(tls) => cx.spawn(serve_tls(stream, tls, http, requests)),
+        }
     }
 
     /// Ends the connections. What is left afterwards is aborted with the incarnation.
@@ -238,11 +262,18 @@ impl Child for Endpoint {
     fn facts(&self) -> Vec<Fact> {
         vec![Box::new(Listens {
             addr: self.shared.settings.addr,
-            tls: false,
+            tls: self.shared.settings.tls_cert.is_some(),
         })]
     }
 
+    fn check(&self) -> Vec<BoxError> {
+        let tls = self.settings().tls();
+        tls.err().map(TlsError::helped).into_iter().collect()
+    }
+
     async fn run(&self, cx: Starting) -> Result {
+        let tls = self.settings().tls().map_err(TlsError::helped)?;
+        let tls = tls.map(Arc::new);
         let addr = self.shared.settings.addr;
         let listener = listen(addr).map_err(|source| explained(addr, source))?;
         let addr = listener.local_addr()?;
@@ -252,7 +283,10 @@ impl Child for Endpoint {
         let guard = guard.transpose()?;
         let cx = cx.ready();
         tracing::info!(%addr, "listening");
-        let cause = self.accept(&listener, guard.as_ref(), &cx).await;
+        if let Some(tls) = &tls {
+            cx.spawn(Arc::clone(tls).keep_up());
+        }
+        let cause = self.accept(&listener, guard.as_ref(), tls, &cx).await;
         drop((guard, listener));
         self.end(cause, &cx).await;
         Ok(())

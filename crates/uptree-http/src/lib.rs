@@ -51,6 +51,9 @@ mod settings;
 mod socket;
 mod spoken;
 mod stream;
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
+mod tls;
+mod tls_error;
 
 pub use away::GoingAway;
 pub use endpoint::{Endpoint, EndpointError};
@@ -59,3 +62,4 @@ pub use healthcheck::Healthcheck;
 pub use problem::Problem;
 pub use ready::{Ready, ReadyError};
 pub use settings::HttpSettings;
+pub use tls_error::TlsError;

@@ -11,6 +11,7 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
     time::{Instant, Sleep, sleep, timeout},
 };
 
@@ -20,6 +21,7 @@ use crate::{
     requests::{Requests, panic_message},
     socket::Socket,
     spoken::{Http, Spoken, Version, version},
+    tls::Tls,
 };
 
 /// From the first byte of a request's header to its last.
@@ -71,6 +73,24 @@ pub(crate) async fn serve(mut socket: Socket, http: Arc<Http>, requests: Request
             left => return part(connection, left).await,
         }
         connection.stand_by_farewell();
+    }
+}
+
+/// Makes the handshake, and serves the connection.
+///
+/// # Cancel safety
+///
+/// As [`serve`].
+pub(crate) async fn serve_tls(
+    stream: TcpStream,
+    tls: Arc<Tls>,
+    http: Arc<Http>,
+    requests: Requests,
+) {
+    // Boxed, so that it is part of the connection only while it lasts.
+    match Box::pin(tls.accept(stream, requests.connection())).await {
+        Some(socket) => serve(socket, http, requests).await,
+        None => requests.connection().part(),
     }
 }
 
@@ -155,13 +175,16 @@ fn patience(connection: &Connection) -> Duration {
 
 /// Closes a socket so that the peer sees the end of the stream, and not a reset: the kernel resets
 /// what is closed with bytes unread, and the peer may lose the response it was sent.
-async fn close(mut socket: Socket) {
-    // An error means that there is nobody left to be polite to.
-    if socket.shutdown().await.is_ok() {
-        let mut scrap = [0; 4096];
-        let to_its_end = async { while let Ok(1..) = socket.read(&mut scrap).await {} };
-        let _ = timeout(LINGER, to_its_end).await;
-    }
+pub(crate) async fn close(mut socket: Socket) {
+    let closed = async {
+        // An error means that there is nobody left to be polite to. TLS says goodbye itself, which
+        // its peer may be slow to take.
+        if socket.shutdown().await.is_ok() {
+            let mut scrap = [0; 4096];
+            while let Ok(1..) = socket.read(&mut scrap).await {}
+        }
+    };
+    let _ = timeout(LINGER, closed).await;
 }
 
 /// A connection while HTTP is spoken on it.

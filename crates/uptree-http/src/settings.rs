@@ -2,12 +2,13 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
 use uptree_app::settings::{byte_size, duration};
 
-use crate::{drain::Drain, limit::BodyLimit};
+use crate::{drain::Drain, limit::BodyLimit, tls::Tls, tls_error::TlsError};
 
 /// The endpoint's settings: each a flag and a variable of the environment.
 ///
@@ -35,6 +36,14 @@ pub struct HttpSettings {
     #[arg(value_parser = address)]
     pub addr: SocketAddr,
 
+    /// File with the certificate to speak TLS with, in PEM, and its chain after it
+    #[arg(long, env, value_name = "FILE", hide = !cfg!(feature = "tls"))]
+    pub tls_cert: Option<PathBuf>,
+
+    /// File with the certificate's private key, in PEM
+    #[arg(long, env, value_name = "FILE", hide = !cfg!(feature = "tls"))]
+    pub tls_key: Option<PathBuf>,
+
     /// The longest body that a request may have; a longer one gets 413
     #[arg(long, env, value_name = "SIZE", default_value = "1MiB", value_parser = byte_size)]
     pub body_limit: usize,
@@ -56,6 +65,8 @@ impl Default for HttpSettings {
     fn default() -> Self {
         Self {
             addr: (Ipv4Addr::LOCALHOST, 4000).into(),
+            tls_cert: None,
+            tls_key: None,
             body_limit: 1024 * 1024,
             drain_delay: None,
             drain_limit: Duration::from_secs(10),
@@ -64,6 +75,17 @@ impl Default for HttpSettings {
 }
 
 impl HttpSettings {
+    /// The certificate and its key as they are now, if they are set.
+    pub(crate) fn tls(&self) -> Result<Option<Tls>, TlsError> {
+        let (set, missing) = match (&self.tls_cert, &self.tls_key) {
+            (None, None) => return Ok(None),
+            (Some(cert), Some(key)) => return Tls::load(cert.clone(), key.clone()).map(Some),
+            (Some(_), None) => ("TLS_CERT", "TLS_KEY"),
+            (None, Some(_)) => ("TLS_KEY", "TLS_CERT"),
+        };
+        Err(TlsError::Half { set, missing })
+    }
+
     pub(crate) fn body_limit(&self) -> BodyLimit {
         BodyLimit(self.body_limit)
     }
@@ -131,6 +153,22 @@ mod tests {
             let error = parse(&[argument]).expect_err(argument);
             assert!(error.contains(takes), "{error}");
         }
+    }
+
+    #[test]
+    fn a_certificate_without_its_key_is_refused_and_a_key_without_its_certificate() {
+        let refused = |arguments: &[&str]| {
+            let settings = parse(arguments).expect("each is well");
+            settings.tls().expect_err("one is missing").to_string()
+        };
+        assert_eq!(
+            refused(&["--tls-cert=x"]),
+            "TLS_CERT is set, and TLS_KEY is not"
+        );
+        assert_eq!(
+            refused(&["--tls-key=x"]),
+            "TLS_KEY is set, and TLS_CERT is not"
+        );
     }
 
     #[test]

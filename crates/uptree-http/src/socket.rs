@@ -14,18 +14,33 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::tls;
+
 /// A socket, as its client speaks on it.
 #[derive(Debug)]
 pub(crate) enum Socket {
     Plain(TcpStream),
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(dead_code, reason = "made by the feature")
+    )]
+    Tls(Box<tls::Stream>),
 }
 
 impl Socket {
     /// Ends both ways at once, whoever reads or writes.
     fn cut(&self) {
-        let Self::Plain(tcp) = self;
+        let tcp = match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.tcp(),
+        };
         // An error means that it has ended.
         let _ = SockRef::from(tcp).shutdown(Shutdown::Both);
+    }
+
+    /// Whether what has been written may be on this side still, and a flush says when it is not.
+    pub(crate) fn keeps_back(&self) -> bool {
+        matches!(self, Self::Tls(_))
     }
 }
 
@@ -37,6 +52,7 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buffer),
+            Self::Tls(tls) => Pin::new(&mut **tls).poll_read(cx, buffer),
         }
     }
 }
@@ -49,6 +65,7 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Self::Tls(tls) => Pin::new(&mut **tls).poll_write(cx, bytes),
         }
     }
 
@@ -59,6 +76,7 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
+            Self::Tls(tls) => Pin::new(&mut **tls).poll_write_vectored(cx, slices),
         }
     }
 
@@ -69,12 +87,14 @@ impl AsyncWrite for Socket {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Tls(tls) => Pin::new(&mut **tls).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Tls(tls) => Pin::new(&mut **tls).poll_shutdown(cx),
         }
     }
 }

@@ -111,7 +111,11 @@ pub(crate) enum Version {
 pub(crate) async fn version(socket: &Socket) -> io::Result<Option<Version>> {
     // So begins HTTP/2's preface, and no method of HTTP/1.
     const PREFACE: &[u8; 3] = b"PRI";
-    let Socket::Plain(stream) = socket;
+    let stream = match socket {
+        Socket::Plain(stream) => stream,
+        Socket::Tls(tls) if tls.is_http2() => return Ok(Some(Version::Two)),
+        Socket::Tls(_) => return Ok(Some(Version::One)),
+    };
     let mut first = [0; PREFACE.len()];
     loop {
         let length = stream.peek(&mut first).await?;

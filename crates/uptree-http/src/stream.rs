@@ -105,7 +105,15 @@ impl AsyncWrite for Lent {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll(|socket| socket.poll_flush(cx))
+        let mut keeps_back = false;
+        let poll = self.poll(|socket| {
+            keeps_back = socket.keeps_back();
+            socket.poll_flush(cx)
+        });
+        if keeps_back {
+            self.connection.set_blocked(poll.is_pending());
+        }
+        poll
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -18,7 +18,13 @@ use axum::{
 use http_body_util::BodyExt;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::{net::TcpStream, sync::Notify, task::JoinHandle, time::Instant};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::Notify,
+    task::JoinHandle,
+    time::Instant,
+};
 
 use crate::{
     frames::{Frames, Said},
@@ -33,6 +39,10 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) async fn connect(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).await.expect("somebody listens");
+        Self::over(stream).await
+    }
+
+    pub(crate) async fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
         let shaken = handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
         let (requests, connection) = shaken.expect("HTTP/2 is spoken");
         let connection = tokio::spawn(connection);

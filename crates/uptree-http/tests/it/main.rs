@@ -10,4 +10,5 @@ mod frames;
 mod going_away;
 mod http2;
 mod service;
+mod tls;
 mod websocket;

@@ -69,7 +69,7 @@ async fn stubborn(mut socket: WebSocket) {
     }
 }
 
-fn routes() -> Router {
+pub(crate) fn routes() -> Router {
     let polite_one = async |upgrade: WebSocketUpgrade, going_away| -> Response {
         upgrade.on_upgrade(|socket| polite(socket, going_away))
     };
@@ -108,14 +108,14 @@ async fn connect_http2(
     WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, None).await
 }
 
-async fn echoes<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) {
+pub(crate) async fn echoes<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) {
     socket.send("hello".into()).await.expect("it is open");
     let echo = socket.next().await.expect("a message").expect("no error");
     assert_eq!(echo, Message::text("hello"));
 }
 
 /// The server says that it goes away, and the closing handshake is made.
-async fn is_left<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) {
+pub(crate) async fn is_left<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) {
     let message = socket.next().await.expect("a message").expect("no error");
     let Message::Close(Some(close)) = message else {
         panic!("{message:?}");
