@@ -9,8 +9,8 @@ use uptree_supervisor::{
 };
 
 use crate::{
-    Built, Command, CommandContext, CommandFuture, Drains, Exit, Listens, Migrates, chain,
-    process::TO_REPORT,
+    App, Built, Command, CommandContext, CommandFuture, Drains, Exit, Listens, Migrates,
+    ProcessSettings, chain, process::TO_REPORT,
 };
 
 /// `SERVICE plan`: a command that prints the tree with its restart types, timeouts, strategies and
@@ -70,6 +70,16 @@ impl Command for Plan {
 }
 
 impl Built {
+    /// The service that an app is, with these settings of the process: for tests of commands.
+    pub fn new(app: App, process: ProcessSettings) -> Self {
+        Self {
+            root: app.into_root(),
+            process,
+            settings: Vec::new(),
+            command: None,
+        }
+    }
+
     /// How long its stop may take: `STOP_BUDGET`, or what the children need. `None` if neither is
     /// known: then it does not boot.
     pub fn stop_budget(&self) -> Option<Duration> {

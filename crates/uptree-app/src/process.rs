@@ -157,8 +157,8 @@ fn prepare<'a, S: Args>(
 ) -> Result<Prepared<'a>, Exit> {
     let mut line = cli::read(commands, words)?;
     let (mut bad, command) = (std::mem::take(&mut line.bad), line.command.take());
-    let built = assemble(line, build);
-    let Built { root, process, .. } = &built;
+    let service = assemble(line, build);
+    let Built { root, process, .. } = &service;
     let command = command.and_then(|(name, matches)| {
         let mut commands = commands.iter();
         let command = commands.find(|command| command.clap().get_name() == name)?;
@@ -175,7 +175,10 @@ fn prepare<'a, S: Args>(
     };
     match refusal(&faults, &bad) {
         Some(exit) => Err(exit),
-        None => Ok(Prepared { built, command }),
+        None => Ok(Prepared {
+            built: service,
+            command,
+        }),
     }
 }
 

@@ -7,6 +7,8 @@ use clap::{Arg, ArgMatches, parser::ValueSource};
 /// A setting of the service: its name, what it is set to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
+// They are what a reader asks, one by one.
+#[expect(clippy::struct_excessive_bools)]
 pub struct Setting {
     /// Its variable, such as `DRAIN_DELAY`.
     pub variable: Option<String>,

@@ -27,8 +27,14 @@ pub struct Workload {
     pub max_surge: Share,
     /// Between SIGTERM, the preStop hook before it included, and SIGKILL. Defaults to 30 s.
     pub grace: Duration,
+    /// The labels of its pods.
+    pub labels: BTreeMap<String, String>,
+    /// How long it may run at all, of a Job. Defaults to no limit.
+    pub active_deadline: Option<Duration>,
     /// The containers that run, without those that only initialise.
     pub containers: Vec<Container>,
+    /// The containers that run before them, one after the other.
+    pub init_containers: Vec<Container>,
 }
 
 /// A number, or a part in per cent.
@@ -110,6 +116,8 @@ pub struct Probe {
     pub success_threshold: u32,
     /// How many must fail in a row. Defaults to 3.
     pub failure_threshold: u32,
+    /// The grace of a container that is killed for it. Defaults to the pod's.
+    pub grace: Option<Duration>,
 }
 
 /// What a probe asks.
@@ -193,11 +201,14 @@ impl Probe {
 /// ```
 pub fn workloads(text: &str) -> Result<Vec<Workload>, ReadError> {
     let documents = Documents::read(text)?;
-    let objects = objects(&documents)?;
-    let config = configs(&objects);
+    read(&objects(&documents)?)
+}
+
+pub(crate) fn read(objects: &[Yaml<'_>]) -> Result<Vec<Workload>, ReadError> {
+    let config = configs(objects);
     let mut all = Vec::new();
     for object in objects {
-        all.extend(workload(object, &config)?);
+        all.extend(workload(*object, &config)?);
     }
     Ok(all)
 }
@@ -245,14 +256,16 @@ pub(crate) fn name(object: Yaml<'_>) -> Option<&str> {
 fn workload(object: Yaml<'_>, configs: &Configs<'_>) -> Result<Option<Workload>, ReadError> {
     let kind = object.get("kind").and_then(Yaml::text).unwrap_or_default();
     let spec = object.get("spec");
-    let pod = match kind {
-        "Pod" => spec,
-        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "Job" => template(spec),
-        "CronJob" => template(spec.and_then(|spec| spec.get("jobTemplate")?.get("spec"))),
+    let job = || spec?.get("jobTemplate")?.get("spec");
+    let (spec, template) = match kind {
+        "Pod" => (spec, Some(object)),
+        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "Job" => (spec, template(spec)),
+        "CronJob" => (job(), template(job())),
         _ => return Ok(None),
     };
     let nothing = || ReadError::new(object.line(), format!("the {kind} has no pod"));
-    let pod = pod.ok_or_else(nothing)?;
+    let template = template.ok_or_else(nothing)?;
+    let pod = template.get("spec").ok_or_else(nothing)?;
     let spec = spec.unwrap_or(object);
     let rolling = spec.get("strategy").or_else(|| spec.get("updateStrategy"));
     let rolling = rolling.and_then(|strategy| strategy.get("rollingUpdate"));
@@ -260,10 +273,10 @@ fn workload(object: Yaml<'_>, configs: &Configs<'_>) -> Result<Option<Workload>,
         Some(value) => read_share(value, key),
         None => Ok(Share::PerCent(25)),
     };
-    let mut containers = Vec::new();
-    for container in pod.get("containers").into_iter().flat_map(Yaml::items) {
-        containers.push(read_container(container, configs)?);
-    }
+    let containers = |key| {
+        let containers = list(pod, key)?.map(|container| read_container(container, configs));
+        containers.collect::<Result<Vec<_>, _>>()
+    };
     Ok(Some(Workload {
         kind: kind.to_owned(),
         name: name(object).unwrap_or_default().to_owned(),
@@ -274,12 +287,23 @@ fn workload(object: Yaml<'_>, configs: &Configs<'_>) -> Result<Option<Workload>,
         max_unavailable: share("maxUnavailable")?,
         max_surge: share("maxSurge")?,
         grace: seconds(pod, "terminationGracePeriodSeconds", 30)?,
-        containers,
+        labels: labels(template.get("metadata").and_then(|it| it.get("labels"))),
+        active_deadline: number(spec, "activeDeadlineSeconds")?.map(Duration::from_secs),
+        containers: containers("containers")?,
+        init_containers: containers("initContainers")?,
     }))
 }
 
+pub(crate) fn labels(of: Option<Yaml<'_>>) -> BTreeMap<String, String> {
+    let labels = of.into_iter().flat_map(Yaml::entries);
+    let pairs = labels.filter_map(|(key, value)| Some((key.text()?, value.text()?)));
+    pairs
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
 fn template(spec: Option<Yaml<'_>>) -> Option<Yaml<'_>> {
-    spec?.get("template")?.get("spec")
+    spec?.get("template")
 }
 
 fn read_container(container: Yaml<'_>, configs: &Configs<'_>) -> Result<Container, ReadError> {
@@ -358,9 +382,39 @@ fn read_env(
                 is_secret: false,
             },
         };
+        let said = expanded(said, &env);
         env.insert(name.to_owned(), said);
     }
     Ok((env, elsewhere))
+}
+
+/// Kubernetes puts variables that stand before it in the place of `$(NAME)`, and `$` in that of
+/// `$$`.
+fn expanded(variable: Variable, env: &BTreeMap<String, Variable>) -> Variable {
+    let Some(value) = variable
+        .value
+        .as_deref()
+        .filter(|value| value.contains('$'))
+    else {
+        return variable;
+    };
+    let mut text = Some(String::new());
+    let mut rest = value;
+    while let Some((before, after)) = rest.split_once('$') {
+        let name = after.strip_prefix('(').and_then(|it| it.split_once(')'));
+        let known = name.and_then(|(name, _)| env.get(name));
+        let (put, left) = match (after.strip_prefix('$'), name, known) {
+            (Some(left), ..) => (Some("$"), left),
+            (None, Some((_, left)), Some(known)) => (known.value.as_deref(), left),
+            _ => (Some("$"), after),
+        };
+        text = text.zip(put).map(|(text, put)| text + before + put);
+        rest = left;
+    }
+    Variable {
+        value: text.map(|text| text + rest),
+        ..variable
+    }
 }
 
 fn said(value: Yaml<'_>) -> Variable {
@@ -462,12 +516,21 @@ fn read_probe(probe: Yaml<'_>, ports: &BTreeMap<String, u16>) -> Result<Probe, R
         timeout: one_second("timeoutSeconds", 1)?,
         success_threshold: at_least_one("successThreshold", 1)?,
         failure_threshold: at_least_one("failureThreshold", 3)?,
+        grace: number(probe, "terminationGracePeriodSeconds")?.map(Duration::from_secs),
     })
 }
 
 fn read_port(of: Yaml<'_>, ports: &BTreeMap<String, u16>) -> Result<Port, ReadError> {
-    let wrong = |line| ReadError::new(line, "port: takes a number or the name of a port");
-    let port = of.get("port").ok_or_else(|| wrong(of.line()))?;
+    port_behind(of, "port", ports)
+}
+
+pub(crate) fn port_behind(
+    of: Yaml<'_>,
+    key: &str,
+    ports: &BTreeMap<String, u16>,
+) -> Result<Port, ReadError> {
+    let wrong = |line| ReadError::new(line, format!("{key}: takes a number or the name of a port"));
+    let port = of.get(key).ok_or_else(|| wrong(of.line()))?;
     if let Some(name) = port.string() {
         let number = ports.get(name).copied();
         return Ok(number.map_or_else(|| Port::Unknown(name.to_owned()), Port::Number));
@@ -476,7 +539,7 @@ fn read_port(of: Yaml<'_>, ports: &BTreeMap<String, u16>) -> Result<Port, ReadEr
     number.map(Port::Number).ok_or_else(|| wrong(port.line()))
 }
 
-fn read_share(value: Yaml<'_>, key: &str) -> Result<Share, ReadError> {
+pub(crate) fn read_share(value: Yaml<'_>, key: &str) -> Result<Share, ReadError> {
     let number = value.number().and_then(|number| number.try_into().ok());
     let per_cent = || value.string()?.strip_suffix('%')?.parse().ok();
     let share = number
@@ -486,7 +549,10 @@ fn read_share(value: Yaml<'_>, key: &str) -> Result<Share, ReadError> {
     share.ok_or_else(wrong)
 }
 
-fn list<'a>(of: Yaml<'a>, key: &str) -> Result<impl Iterator<Item = Yaml<'a>>, ReadError> {
+pub(crate) fn list<'a>(
+    of: Yaml<'a>,
+    key: &str,
+) -> Result<impl Iterator<Item = Yaml<'a>>, ReadError> {
     let list = of.get(key);
     if let Some(list) = list.filter(|list| !list.is_list()) {
         return Err(ReadError::new(list.line(), format!("{key}: takes a list")));

@@ -307,6 +307,8 @@ fn is_number(lower: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
 
     #[track_caller]
@@ -345,7 +347,7 @@ mod tests {
         let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..40 {
             let below = format!("*a{}, ", level - 1).repeat(9);
-            text += &format!("a{level}: &a{level} [{below}]\n");
+            _ = writeln!(text, "a{level}: &a{level} [{below}]");
         }
         let documents = Documents::read(&text).unwrap();
         assert!(documents.nodes.len() < 200);

@@ -8,6 +8,10 @@ const COMMANDS: &[&dyn Command] = &[
     &uptree_app::Plan,
     #[cfg(feature = "http")]
     &uptree_http::Healthcheck,
+    #[cfg(feature = "kubernetes")]
+    &uptree_kubernetes::Manifest,
+    #[cfg(feature = "kubernetes")]
+    &uptree_kubernetes::Check,
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     &uptree_sqlx::Migrate,
 ];

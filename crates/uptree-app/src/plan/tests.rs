@@ -4,7 +4,6 @@ use uptree_supervisor::{
 };
 
 use super::*;
-use crate::{App, ProcessSettings};
 
 async fn idle((): (), cx: Context) -> Result {
     cx.shutdown().await;
@@ -33,14 +32,11 @@ impl Child for Door {
 }
 
 fn built(app: App, stop_budget: Option<u64>) -> Built {
-    let mut process = ProcessSettings::default();
-    process.stop_budget = stop_budget.map(Duration::from_secs);
-    Built {
-        root: app.into_root(),
-        process,
-        settings: Vec::new(),
-        command: None,
-    }
+    let process = ProcessSettings {
+        stop_budget: stop_budget.map(Duration::from_secs),
+        ..ProcessSettings::default()
+    };
+    Built::new(app, process)
 }
 
 fn seconds(seconds: u64) -> Duration {
