@@ -10,6 +10,7 @@ mod cli;
 mod command;
 mod exit;
 mod facts;
+mod health;
 mod logs;
 mod monitor;
 mod plan;
@@ -23,6 +24,7 @@ pub use app::App;
 pub use command::{Built, Command, CommandContext, CommandFuture, run_command};
 pub use exit::{Exit, chain};
 pub use facts::{Drains, Listens, Migrates};
+pub use health::{CheckState, HealthCheck, Missing, Readiness, ReadinessWatch};
 pub use logs::LogFormat;
 pub use monitor::{
     Happened, JournalEntry, Monitor, ProgressRecord, StartOutcome, StartRecord, StepRecord,

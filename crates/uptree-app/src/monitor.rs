@@ -23,6 +23,7 @@ use self::record::Record;
 pub use self::timeline::{
     Happened, JournalEntry, ProgressRecord, StartOutcome, StartRecord, StepRecord, Timeline,
 };
+use crate::health::Health;
 use crate::watchdog::Watched;
 
 /// What an app knows of itself: the state of its tree, and what has happened to it.
@@ -57,6 +58,7 @@ struct Inner {
     tree: Mutex<Option<Stopper>>,
     booted: AtomicBool,
     record: Mutex<Record>,
+    health: Health,
     /// How often something has changed.
     version: AtomicU64,
     changed: Notify,
@@ -74,6 +76,7 @@ impl Monitor {
                 tree: Mutex::default(),
                 booted: AtomicBool::new(false),
                 record: Mutex::default(),
+                health: Health::default(),
                 version: AtomicU64::new(0),
                 changed: Notify::new(),
                 watched: Watched::default(),
@@ -143,7 +146,16 @@ impl Monitor {
         self.tell_changed();
     }
 
-    fn tell_changed(&self) {
+    pub(crate) fn health(&self) -> &Health {
+        &self.inner.health
+    }
+
+    /// The boot is over.
+    pub(crate) fn set_booted(&self) {
+        self.inner.booted.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn tell_changed(&self) {
         self.inner.version.fetch_add(1, Ordering::AcqRel);
         self.inner.changed.notify_waiters();
     }
@@ -155,7 +167,7 @@ impl Monitor {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tree(&self) -> MutexGuard<'_, Option<Stopper>> {
+    pub(crate) fn tree(&self) -> MutexGuard<'_, Option<Stopper>> {
         self.inner
             .tree
             .lock()
@@ -166,6 +178,7 @@ impl Monitor {
 impl Observer for Monitor {
     fn observe(&self, event: &Event<'_>) {
         Log.observe(event);
+        let health_changed = self.inner.health.observe(event);
         if is_told(event) {
             let at = event.at();
             let path = event.path().to_string();
@@ -178,8 +191,10 @@ impl Observer for Monitor {
             record.note(event, path, at);
             drop(record);
             if matches!(event.kind, EventKind::Ready { .. }) && event.is_root() {
-                self.inner.booted.store(true, Ordering::Release);
+                self.set_booted();
             }
+            self.tell_changed();
+        } else if health_changed {
             self.tell_changed();
         }
     }
@@ -201,6 +216,7 @@ fn went_wrong(kind: &EventKind<'_>) -> bool {
             | EventKind::AttemptFailed(_)
             | EventKind::Ready { .. }
             | EventKind::Ignored { .. }
+            | EventKind::Gone { .. }
             | EventKind::Terminated(_)
             | EventKind::LeftDown(ExitReason::Normal | ExitReason::Shutdown | ExitReason::Stop(_))
             | EventKind::Stopping(_)

@@ -119,6 +119,12 @@ pub enum EventKind<'a> {
     },
     /// Its start failed: OTP's `start_error`.
     StartFailed(&'a ExitReason),
+    /// It is gone, whether it was asked to go or not, and its work was not done. What its
+    /// supervisor makes of that is told next; if another child is starting, once that is over.
+    Gone {
+        /// Its restart type is to start it again after such an end.
+        again: bool,
+    },
     /// It ended by itself: OTP's `child_terminated`. One of the next three follows at once.
     Terminated(&'a ExitReason),
     /// It ended by itself, and stays down.

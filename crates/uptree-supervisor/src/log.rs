@@ -38,8 +38,8 @@ impl Observer for Log {
             EventKind::Ready { took } => well!(took = ?took, "ready"),
             EventKind::Ignored { took } => well!(took = ?took, "done"),
             EventKind::StartFailed(reason) => log!(error, %reason, "start failed"),
-            // The decision about it, which follows, has the reason.
-            EventKind::Terminated(_) => {}
+            // What comes of it, which follows, has the reason.
+            EventKind::Gone { .. } | EventKind::Terminated(_) => {}
             EventKind::LeftDown(reason) => match reason.kind() {
                 Exit::Abnormal | Exit::Killed => {
                     log!(error, %reason, "terminated, and stays down");

@@ -77,9 +77,14 @@ impl Driver<'_> {
             return Some(Event::Ignored(key));
         }
         life.show(ChildState::Down, self.at);
-        life.with_exit(|reason| match reason.tree_error() {
-            Some(TreeError::Stuck { .. }) => Event::Stuck(key),
-            _ => Event::Exited(key, reason.kind()),
+        life.with_exit(|reason| {
+            let exit = reason.kind();
+            let again = life.options().restart.restarts_after(exit);
+            life.emit(EventKind::Gone { again });
+            match reason.tree_error() {
+                Some(TreeError::Stuck { .. }) => Event::Stuck(key),
+                _ => Event::Exited(key, exit),
+            }
         })
     }
 

@@ -122,6 +122,7 @@ impl Observer for Story {
             | EventKind::Waiting(_)
             | EventKind::Progress { .. }
             | EventKind::AttemptFailed(_)
+            | EventKind::Gone { .. }
             | EventKind::Forgotten => return,
         };
         self.tell(&format!("{} {what}", event.path()));
