@@ -5,15 +5,19 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep};
+use uptree_app::BoxError;
 
 use crate::{
     connection::{Connection, InFlight},
+    limits::BODY_PAUSE,
     requests::panic_message,
 };
 
@@ -24,32 +28,58 @@ pin_project! {
         #[pin]
         body: B,
         connection: Option<Arc<Connection>>,
+        pause: Option<Pause>,
     }
 }
+
+/// Who waits for a body is woken sooner than this when its time is over.
+const LATE: Duration = Duration::from_secs(1);
+
+/// How long the body has not come, though it is waited for.
+struct Pause {
+    clock: Pin<Box<Sleep>>,
+    goes_on: bool,
+}
+
+/// Why a body could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing of the body came for {BODY_PAUSE:?}")]
+struct Paused;
 
 impl<B> Question<B> {
     pub(crate) fn new(body: B, connection: Option<Arc<Connection>>) -> Self {
-        Self { body, connection }
+        Self {
+            body,
+            connection,
+            pause: None,
+        }
     }
 }
 
-impl<B: http_body::Body> http_body::Body for Question<B> {
+impl<B: http_body::Body<Error: Into<BoxError>>> http_body::Body for Question<B> {
     type Data = B::Data;
-    type Error = B::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
         let mut this = self.project();
-        let frame = ready!(this.body.as_mut().poll_frame(cx));
+        let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) else {
+            // Made only now: most bodies come with their header.
+            let pause = this.pause.get_or_insert_with(Pause::begin);
+            return pause.poll(cx).map(|()| Some(Err(Paused.into())));
+        };
+        if let Some(pause) = this.pause {
+            pause.goes_on = false;
+        }
         // One whose length is known may not be asked for a frame after its last.
         if (frame.is_none() || this.body.is_end_stream())
             && let Some(connection) = this.connection.take()
         {
             connection.body_read();
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -58,6 +88,34 @@ impl<B: http_body::Body> http_body::Body for Question<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Pause {
+    fn begin() -> Self {
+        Self {
+            clock: Box::pin(sleep(BODY_PAUSE)),
+            goes_on: true,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.goes_on {
+            self.goes_on = true;
+            self.reset();
+        }
+        loop {
+            ready!(self.clock.as_mut().poll(cx));
+            if self.clock.deadline().elapsed() < LATE {
+                return Poll::Ready(());
+            }
+            // The handler did not wait all along, and what has come meanwhile is read only now.
+            self.reset();
+        }
+    }
+
+    fn reset(&mut self) {
+        self.clock.as_mut().reset(Instant::now() + BODY_PAUSE);
     }
 }
 

@@ -58,6 +58,8 @@ pub(crate) struct Connection {
     heard: AtomicBool,
     /// The latest write did not go through: the peer has yet to take what is written.
     blocked: AtomicBool,
+    /// Writes that went through, so far; it goes round. Written by the connection's own task alone.
+    taken: AtomicU32,
     /// The connection's task, to be woken for an order.
     pub(crate) task: AtomicWaker,
     /// HTTP is over: the peer is sent FIN, and what it still sends is thrown away.
@@ -101,6 +103,7 @@ impl Connection {
             farewell: Farewell::default(),
             heard: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
+            taken: AtomicU32::new(0),
             task: AtomicWaker::new(),
             parting: AtomicBool::new(false),
             to_be_taken_over: AtomicBool::new(false),
@@ -201,7 +204,18 @@ impl Connection {
     /// Whether closing now would take something from the peer. To be asked by the connection's own
     /// task: only between its polls is a write either through or blocked.
     pub(crate) fn is_busy(&self) -> bool {
-        self.is_engaged() || self.blocked.load(Ordering::Relaxed)
+        self.is_engaged() || self.is_blocked()
+    }
+
+    /// Whether the latest write did not go through. As [`is_busy`](Self::is_busy), for the
+    /// connection's own task.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
+    /// How often the peer has taken something: while it stays the same, it took nothing.
+    pub(crate) fn times_taken(&self) -> u32 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// How often something has been asked: while it stays the same, nothing new was.
@@ -234,6 +248,10 @@ impl Connection {
 
     pub(crate) fn set_blocked(&self, blocked: bool) {
         self.blocked.store(blocked, Ordering::Relaxed);
+        if !blocked {
+            let taken = self.times_taken();
+            self.taken.store(taken.wrapping_add(1), Ordering::Relaxed);
+        }
     }
 
     /// Notes a request. `goes_on` is whether its client wants to keep the connection, and whether it

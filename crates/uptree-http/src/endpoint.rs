@@ -12,6 +12,7 @@ use std::{
 };
 
 use axum::Router;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     time::{sleep, timeout},
@@ -24,6 +25,7 @@ use uptree_app::{
 use crate::{
     connection::Order,
     connections::Connections,
+    limits::{KEEPALIVE, KEEPALIVE_INTERVAL},
     requests::Requests,
     serve::{serve, serve_tls},
     settings::HttpSettings,
@@ -311,6 +313,10 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     // Windows it means something else.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
+    // What is accepted has it from the socket that listens.
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
+    let keepalive = keepalive.with_interval(KEEPALIVE_INTERVAL);
+    SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
     socket.bind(addr)?;
     socket.listen(BACKLOG)
 }
@@ -396,6 +402,22 @@ mod tests {
         assert_eq!(found, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
         failures.end();
         assert_eq!(failures.next(&emfile), BACKOFF);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_is_accepted_is_asked_whether_it_is_still_there() {
+        let addr = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = listen(addr).expect("a port");
+        let addr = listener.local_addr().expect("it is bound");
+        let _client = TcpStream::connect(addr).await.expect("it listens");
+        let (accepted, _) = listener.accept().await.expect("a connection");
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.keepalive().expect("it is open"));
+        assert_eq!(
+            accepted.tcp_keepalive_time().expect("it is open"),
+            KEEPALIVE
+        );
     }
 
     #[test]

@@ -40,6 +40,7 @@ mod extract;
 mod gate;
 mod healthcheck;
 mod limit;
+mod limits;
 mod mend;
 mod notice;
 mod probes;

@@ -18,22 +18,12 @@ use tokio::{
 use crate::{
     connection::{Connection, Order},
     gate::Stage,
+    limits::{HEADER_LIMIT, IDLE_LIMIT, SILENT_LIMIT, TAKE_PAUSE},
     requests::{Requests, panic_message},
     socket::Socket,
-    spoken::{Http, Spoken, Version, version},
+    spoken::{Ahead, Http, Spoken, Version, version},
     tls::Tls,
 };
-
-/// From the first byte of a request's header to its last.
-const HEADER_LIMIT: Duration = Duration::from_secs(10);
-
-/// A connection on which nothing has been asked yet is closed after this.
-const SILENT_LIMIT: Duration = Duration::from_secs(60);
-
-/// A connection on which nothing has been asked for so long is closed: later than any load
-/// balancer before it does so (AWS's after 60 s, Google's after 600 s), for who closes an idle
-/// connection first is not who sends a request on it.
-const IDLE_LIMIT: Duration = Duration::from_secs(620);
 
 /// A client that has been told to go has this long to do so, or to go on asking all the same.
 const TOLD_LIMIT: Duration = Duration::from_secs(1);
@@ -53,13 +43,13 @@ const LINGER: Duration = Duration::from_millis(500);
 pub(crate) async fn serve(mut socket: Socket, http: Arc<Http>, requests: Requests) {
     let connection = requests.connection();
     loop {
-        match first_bytes(&socket, connection).await {
+        match first_bytes(&mut socket, connection).await {
             None => connection.leave(Some(socket)),
-            Some(version) => {
+            Some((version, ahead)) => {
                 if version == Version::Two {
                     connection.set_http2();
                 }
-                speak(http.speak(version, socket, &requests), connection).await;
+                speak(http.speak(version, ahead, socket, &requests), connection).await;
                 if connection.is_taken_over() {
                     // In a task of its own, which is smaller.
                     http.spawn(look_after(Arc::clone(connection)));
@@ -137,7 +127,7 @@ impl Drop for TakenOver {
 }
 
 /// Waits for the first bytes; `None` if none come, or are not to be waited for any longer.
-async fn first_bytes(socket: &Socket, connection: &Connection) -> Option<Version> {
+async fn first_bytes(socket: &mut Socket, connection: &Connection) -> Option<(Version, Ahead)> {
     tokio::select! {
         biased;
         version = version(socket) => version.ok().flatten(),
@@ -154,6 +144,7 @@ async fn speak(mut http: Spoken<'_>, connection: &Connection) {
         clock: pin!(sleep(patience(connection))),
         awaited: Awaited::Request,
         asked: connection.times_asked(),
+        taken: 0,
         farewell: false,
     };
     poll_fn(|cx| life.poll(cx)).await;
@@ -196,6 +187,8 @@ struct Life<'a, 'h> {
     awaited: Awaited,
     /// How often something had been asked when the clock was set for a request.
     asked: u32,
+    /// How often something had been taken when the clock was set for that.
+    taken: u32,
     /// HTTP has been asked to come to an end.
     farewell: bool,
 }
@@ -206,6 +199,8 @@ enum Awaited {
     Request,
     /// The rest of a request's header.
     Header,
+    /// The peer, to take some of what is written.
+    Taking,
     /// The peer's part in the end of HTTP/2.
     Goodbye,
 }
@@ -297,27 +292,43 @@ impl Life<'_, '_> {
 
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let in_header = self.connection.in_header();
+        let blocked = self.connection.is_blocked();
         match self.awaited {
             Awaited::Request if in_header => self.await_for(Awaited::Header, HEADER_LIMIT),
-            Awaited::Header if !in_header => {
-                self.await_for(Awaited::Request, patience(self.connection));
-            }
+            Awaited::Request if blocked => self.await_taking(),
+            Awaited::Header if !in_header => self.await_request(),
+            Awaited::Taking if !blocked => self.await_request(),
             _ => {}
         }
         loop {
             ready!(self.clock.as_mut().poll(cx));
             match self.awaited {
                 Awaited::Header | Awaited::Goodbye => return Poll::Ready(()),
+                Awaited::Taking if self.taken == self.connection.times_taken() => {
+                    tracing::debug!(limit = ?TAKE_PAUSE, "a client takes no response, and is left");
+                    self.connection.tell(Order::Cut);
+                    return Poll::Ready(());
+                }
+                Awaited::Taking => self.await_taking(),
                 Awaited::Request => {
                     let asked = self.connection.times_asked();
                     if asked == self.asked && !self.connection.is_busy() {
                         self.connection.tell(Order::End);
                     }
                     self.asked = asked;
-                    self.await_for(Awaited::Request, patience(self.connection));
+                    self.await_request();
                 }
             }
         }
+    }
+
+    fn await_request(&mut self) {
+        self.await_for(Awaited::Request, patience(self.connection));
+    }
+
+    fn await_taking(&mut self) {
+        self.taken = self.connection.times_taken();
+        self.await_for(Awaited::Taking, TAKE_PAUSE);
     }
 
     fn await_for(&mut self, awaited: Awaited, limit: Duration) {

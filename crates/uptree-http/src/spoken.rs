@@ -5,7 +5,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use hyper::{
@@ -13,14 +12,19 @@ use hyper::{
     server::conn::{http1, http2},
 };
 use hyper_util::rt::TokioIo;
-use tokio::time::sleep;
-
-use crate::{
-    connection::Connection, notice::Noticed, requests::Requests, socket::Socket, stream::Lent,
+use tokio::{
+    io::{AsyncReadExt, ReadBuf},
+    time::timeout,
 };
 
-/// The most that is buffered of a connection, each way; a request's header has to fit in.
-const BUFFER: usize = 64 * 1024;
+use crate::{
+    connection::Connection,
+    limits::{BUFFER, HEADER_LIMIT, REFUSED, STREAM_HEADER, STREAMS, TAKEN_BACK},
+    notice::Noticed,
+    requests::Requests,
+    socket::Socket,
+    stream::Lent,
+};
 
 /// Where HTTP/2 runs the streams of one connection: each in a task of the endpoint's incarnation.
 #[derive(Clone, Debug)]
@@ -63,6 +67,10 @@ impl Http {
         };
         let mut two = http2::Builder::new(streams);
         two.max_send_buf_size(BUFFER)
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(STREAM_HEADER)
+            .max_pending_accept_reset_streams(TAKEN_BACK)
+            .max_local_error_reset_streams(REFUSED)
             // Websockets over HTTP/2.
             .enable_connect_protocol();
         two
@@ -77,11 +85,12 @@ impl Http {
     pub(crate) fn speak<'a>(
         &self,
         version: Version,
+        ahead: Ahead,
         socket: Socket,
         requests: &'a Requests,
     ) -> Spoken<'a> {
         let connection = requests.connection();
-        let lent = Lent::new(socket, Arc::clone(connection));
+        let lent = Lent::new(socket, ahead, Arc::clone(connection));
         match version {
             Version::One => {
                 let io = TokioIo::new(lent);
@@ -102,35 +111,72 @@ pub(crate) enum Version {
     Two,
 }
 
-/// Waits for the first bytes, which say which HTTP it is, and leaves them to be read; `None` if the
-/// client leaves without any.
+/// So begins HTTP/2's preface, and no method of HTTP/1.
+const PREFACE: &[u8; 3] = b"PRI";
+
+/// First bytes that had to be read to know which HTTP it is, for HTTP to read them again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ahead {
+    bytes: [u8; PREFACE.len()],
+    length: usize,
+}
+
+impl Ahead {
+    /// Hands over what there is room for; says whether it was anything.
+    pub(crate) fn read(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+        let length = self.length.min(buffer.remaining());
+        buffer.put_slice(&self.bytes[..length]);
+        self.bytes.copy_within(length.., 0);
+        self.length -= length;
+        length > 0
+    }
+
+    fn version(self) -> Option<Version> {
+        Version::told_by(&self.bytes[..self.length])
+    }
+}
+
+impl Version {
+    /// Which it is by these first bytes, if they tell.
+    fn told_by(first: &[u8]) -> Option<Self> {
+        match PREFACE.strip_prefix(first) {
+            None => Some(Self::One),
+            Some([]) => Some(Self::Two),
+            Some(_) => None,
+        }
+    }
+}
+
+/// Waits for the first bytes, which say which HTTP it is; `None` if the client leaves without, or
+/// takes too long.
 ///
 /// # Cancel safety
 ///
-/// Cancel safe.
-pub(crate) async fn version(socket: &Socket) -> io::Result<Option<Version>> {
-    // So begins HTTP/2's preface, and no method of HTTP/1.
-    const PREFACE: &[u8; 3] = b"PRI";
+/// What has been read is lost.
+pub(crate) async fn version(socket: &mut Socket) -> io::Result<Option<(Version, Ahead)>> {
+    let mut ahead = Ahead::default();
     let stream = match socket {
         Socket::Plain(stream) => stream,
-        Socket::Tls(tls) if tls.is_http2() => return Ok(Some(Version::Two)),
-        Socket::Tls(_) => return Ok(Some(Version::One)),
+        Socket::Tls(tls) if tls.is_http2() => return Ok(Some((Version::Two, ahead))),
+        Socket::Tls(_) => return Ok(Some((Version::One, ahead))),
     };
-    let mut first = [0; PREFACE.len()];
-    loop {
-        let length = stream.peek(&mut first).await?;
-        if length == 0 {
-            return Ok(None);
-        }
-        if first[..length] != PREFACE[..length] {
-            return Ok(Some(Version::One));
-        }
-        if length == PREFACE.len() {
-            return Ok(Some(Version::Two));
-        }
-        // The socket is readable all along, so there is nothing to wait for.
-        sleep(Duration::from_millis(10)).await;
+    // As a rule they come together, and are left to be read with what follows them.
+    let length = stream.peek(&mut ahead.bytes).await?;
+    if let Some(version) = Version::told_by(&ahead.bytes[..length]) {
+        return Ok(Some((version, Ahead::default())));
     }
+    let rest = async {
+        loop {
+            match stream.read(&mut ahead.bytes[ahead.length..]).await? {
+                0 => return Ok(None),
+                length => ahead.length += length,
+            }
+            if let Some(version) = ahead.version() {
+                return Ok(Some((version, ahead)));
+            }
+        }
+    };
+    timeout(HEADER_LIMIT, rest).await?
 }
 
 /// HTTP as it is spoken on one connection.

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{connection::Connection, socket::Socket};
+use crate::{connection::Connection, socket::Socket, spoken::Ahead};
 
 /// A socket lent to HTTP: it tells the connection what passes, and returns to it when dropped.
 ///
@@ -23,13 +23,15 @@ use crate::{connection::Connection, socket::Socket};
 pub(crate) struct Lent {
     /// `None` once it is shared.
     socket: Option<Socket>,
+    ahead: Ahead,
     connection: Arc<Connection>,
 }
 
 impl Lent {
-    pub(crate) fn new(socket: Socket, connection: Arc<Connection>) -> Self {
+    pub(crate) fn new(socket: Socket, ahead: Ahead, connection: Arc<Connection>) -> Self {
         Self {
             socket: Some(socket),
+            ahead,
             connection,
         }
     }
@@ -73,7 +75,9 @@ impl AsyncRead for Lent {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(self.poll(|socket| socket.poll_read(cx, buffer)))?;
+        if !self.ahead.read(buffer) {
+            ready!(self.poll(|socket| socket.poll_read(cx, buffer)))?;
+        }
         if buffer.filled().len() > before {
             self.connection.heard();
         }

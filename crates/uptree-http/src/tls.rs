@@ -29,6 +29,7 @@ use uptree_app::chain;
 
 use crate::{
     connection::{Connection, Order},
+    limits::HANDSHAKE_LIMIT,
     serve::close,
     socket::Socket,
     tls_error::TlsError,
@@ -36,9 +37,6 @@ use crate::{
 
 /// How often the files are looked at. A certificate is renewed days before it is needed.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-
-/// From the opening of a connection to the end of the handshake.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The first byte of a handshake. HTTP begins with a letter.
 const HANDSHAKE: u8 = 0x16;
