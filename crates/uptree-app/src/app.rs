@@ -167,7 +167,6 @@ impl Running {
         }
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "its readers come next"))]
     pub(crate) fn monitor(&self) -> &Monitor {
         &self.monitor
     }

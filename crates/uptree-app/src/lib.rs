@@ -12,6 +12,7 @@ mod exit;
 mod facts;
 mod health;
 mod logs;
+mod metrics;
 mod monitor;
 mod plan;
 mod process;
@@ -27,8 +28,8 @@ pub use facts::{Drains, Listens, Migrates};
 pub use health::{CheckState, HealthCheck, Missing, Readiness, ReadinessWatch};
 pub use logs::LogFormat;
 pub use monitor::{
-    Happened, JournalEntry, Monitor, ProgressRecord, StartOutcome, StartRecord, StepRecord,
-    Timeline,
+    Happened, JournalEntry, Measuring, Monitor, ProgressRecord, StartOutcome, StartRecord,
+    StepRecord, Timeline, TreeNode,
 };
 pub use plan::Plan;
 pub use process::{main, main_with};

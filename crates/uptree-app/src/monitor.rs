@@ -1,9 +1,12 @@
 //! What an app knows of itself while it runs.
 
+mod measure;
+mod meters;
 mod record;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod tree;
 
 use std::{
     fmt,
@@ -15,13 +18,15 @@ use std::{
 };
 
 use tokio::{sync::Notify, time::Instant};
-use uptree_supervisor::{
-    Event, EventKind, ExitReason, Log, Observer, Snapshot, StopCause, Stopper,
-};
+use uptree_supervisor::{Event, EventKind, Log, Observer, Snapshot, StopCause, Stopper};
 
-use self::record::Record;
-pub use self::timeline::{
-    Happened, JournalEntry, ProgressRecord, StartOutcome, StartRecord, StepRecord, Timeline,
+use self::{measure::Measures, meters::Tally, record::Record};
+pub use self::{
+    measure::Measuring,
+    timeline::{
+        Happened, JournalEntry, ProgressRecord, StartOutcome, StartRecord, StepRecord, Timeline,
+    },
+    tree::TreeNode,
 };
 use crate::health::Health;
 use crate::watchdog::Watched;
@@ -63,6 +68,7 @@ struct Inner {
     version: AtomicU64,
     changed: Notify,
     watched: Watched,
+    measures: Arc<Mutex<Measures>>,
 }
 
 /// So many children of one list are looked at one by one; those after them are many alike.
@@ -70,6 +76,7 @@ const LISTED: usize = 256;
 
 impl Monitor {
     pub(crate) fn new() -> Self {
+        meters::describe();
         Self {
             inner: Arc::new(Inner {
                 began: Instant::now(),
@@ -80,6 +87,7 @@ impl Monitor {
                 version: AtomicU64::new(0),
                 changed: Notify::new(),
                 watched: Watched::default(),
+                measures: Arc::default(),
             }),
         }
     }
@@ -133,6 +141,43 @@ impl Monitor {
         &self.inner.watched
     }
 
+    /// The [`snapshot`](Self::snapshot), to be told to the outside as JSON.
+    pub fn tree_node(&self) -> Option<TreeNode> {
+        self.snapshot().map(TreeNode::from)
+    }
+
+    /// Has `measure` called whenever measures are asked for, for as long as the guard lives: it is
+    /// to set gauges of the `metrics` facade to what they are now, and must be quick.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use uptree_app::{Context, Monitor, Result};
+    ///
+    /// async fn cache((): (), cx: Context) -> Result {
+    ///     let _measuring = cx.extension::<Monitor>().map(|monitor| {
+    ///         monitor.measured(|| println!("a gauge would be set here"))
+    ///     });
+    ///     cx.shutdown().await;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn measured(&self, measure: impl Fn() + Send + Sync + 'static) -> Measuring {
+        measure::add(&self.inner.measures, Arc::new(measure))
+    }
+
+    /// Everything that was measured in this process, in Prometheus's text format; `None` unless
+    /// [`main`](crate::main) has installed the recorder: not if the program has one of its own.
+    pub fn metrics(&self) -> Option<String> {
+        self.measure();
+        crate::metrics::render()
+    }
+
+    /// Sets the gauges that are set when somebody asks.
+    pub(crate) fn measure(&self) {
+        measure::take(&self.inner.measures);
+    }
+
     pub(crate) fn attach(&self, tree: Stopper) {
         *self.tree() = Some(tree);
     }
@@ -177,36 +222,72 @@ impl Monitor {
 
 impl Observer for Monitor {
     fn observe(&self, event: &Event<'_>) {
-        Log.observe(event);
-        let health_changed = self.inner.health.observe(event);
-        if is_told(event) {
-            let at = event.at();
-            let path = event.path().to_string();
-            let mut record = self.record();
-            if matches!(event.kind, EventKind::Stopping(StopCause::Shutdown))
-                || matches!(event.kind, EventKind::Ending if event.is_root())
-            {
-                record.on_stop(at);
-            }
-            record.note(event, path, at);
-            drop(record);
-            if matches!(event.kind, EventKind::Ready { .. }) && event.is_root() {
-                self.set_booted();
-            }
-            self.tell_changed();
-        } else if health_changed {
-            self.tell_changed();
+        let is_alike = event.is_dynamic() || event.position() >= LISTED;
+        if is_alike {
+            Tally::count(event);
         }
+        // The root's is told with more.
+        let has_booted = matches!(event.kind, EventKind::Ready { .. }) && event.is_root();
+        if !has_booted {
+            Log.observe(event);
+        }
+        let health_changed = self.inner.health.observe(event);
+        if is_alike && !is_told_of_many(event) {
+            if health_changed {
+                self.tell_changed();
+            }
+            return;
+        }
+        let at = event.at();
+        let path = event.path().to_string();
+        if !is_alike {
+            meters::count(event, &path);
+        }
+        let mut record = self.record();
+        if matches!(event.kind, EventKind::Stopping(StopCause::Shutdown))
+            || matches!(event.kind, EventKind::Ending if event.is_root())
+        {
+            record.on_stop(at);
+        }
+        record.note(event, path, at);
+        drop(record);
+        if has_booted {
+            self.set_booted();
+            tell_booted(&self.timeline());
+        }
+        self.tell_changed();
     }
 }
 
-/// Whether an event is worth more than a count: of many children alike only what goes wrong is.
-fn is_told(event: &Event<'_>) -> bool {
-    let alike = event.is_dynamic() || event.position() >= LISTED;
-    !alike || went_wrong(&event.kind) || event.options().ready_grace().is_some()
+/// Tells how long the boot took, and what of it took longest.
+fn tell_booted(timeline: &Timeline) {
+    let root = timeline.starts.first();
+    let (Some(root), Some(took)) = (root, timeline.boot) else {
+        return;
+    };
+    let slowest = timeline.slowest();
+    let waited = slowest
+        .filter(|it| !it.waited.is_zero())
+        .map(|it| it.waited);
+    tracing::info!(
+        child = root.child,
+        slowest = slowest.map(|it| &*it.child),
+        worked = slowest.map(|it| tracing::field::debug(it.worked)),
+        waited = waited.map(tracing::field::debug),
+        "booted in {took:.1?}"
+    );
+}
+
+/// Whether an event of one of many children alike is worth more than a count: only what goes wrong
+/// is, and whatever readiness depends on.
+fn is_told_of_many(event: &Event<'_>) -> bool {
+    went_wrong(&event.kind) || event.options().ready_grace().is_some()
 }
 
 fn went_wrong(kind: &EventKind<'_>) -> bool {
+    if let EventKind::LeftDown(reason) = kind {
+        return reason.is_abnormal();
+    }
     !matches!(
         kind,
         EventKind::Starting
@@ -218,7 +299,6 @@ fn went_wrong(kind: &EventKind<'_>) -> bool {
             | EventKind::Ignored { .. }
             | EventKind::Gone { .. }
             | EventKind::Terminated(_)
-            | EventKind::LeftDown(ExitReason::Normal | ExitReason::Shutdown | ExitReason::Stop(_))
             | EventKind::Stopping(_)
             | EventKind::Stopped { .. }
             | EventKind::Forgotten

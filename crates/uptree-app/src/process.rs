@@ -21,6 +21,7 @@ use crate::{
     command::{Order, execute},
     exit::{aside, begin_aside},
     logs::{self, Output},
+    metrics,
     signals::Taken,
 };
 
@@ -115,6 +116,7 @@ fn serve(
     told: &mpsc::Receiver<Told>,
 ) -> Exit {
     logs::init(settings.log_format, &settings.log_filter, Output::Stdout);
+    metrics::install();
     let budget = match settings.stop_budget {
         Some(budget) => Budget::set(budget),
         None => Budget::of_children(root.stop_budget().unwrap_or_default()),
@@ -247,7 +249,9 @@ fn run(
     };
     let mut running = Running::spawn(root, options, ending);
     let stopper = running.stopper();
+    let measurer = metrics::keep_measuring(running.monitor().clone());
     runtime.spawn(async move {
+        let _measurer = measurer;
         let exit = running.wait().await;
         drop(tell.send(Told::Ended(exit)));
     });

@@ -60,6 +60,12 @@ impl ExitReason {
         }
     }
 
+    /// Whether it is worth a report: an error, a panic, an abort. A supervisor that gave up has told
+    /// of its own end.
+    pub fn is_abnormal(&self) -> bool {
+        self.kind().is_abnormal()
+    }
+
     /// What a supervisor among the children ended with.
     pub(crate) fn tree_error(&self) -> Option<&TreeError> {
         match self {

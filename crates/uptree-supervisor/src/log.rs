@@ -1,7 +1,5 @@
 //! Events as log lines.
 
-use uptree_core::Exit;
-
 use crate::{Event, EventKind, ExitReason, Observer};
 
 /// The observer that logs, with `tracing`: one line for each event.
@@ -40,12 +38,10 @@ impl Observer for Log {
             EventKind::StartFailed(reason) => log!(error, %reason, "start failed"),
             // What comes of it, which follows, has the reason.
             EventKind::Gone { .. } | EventKind::Terminated(_) => {}
-            EventKind::LeftDown(reason) => match reason.kind() {
-                Exit::Abnormal | Exit::Killed => {
-                    log!(error, %reason, "terminated, and stays down");
-                }
-                _ => well!(%reason, "ended, and stays down"),
-            },
+            EventKind::LeftDown(reason) if reason.is_abnormal() => {
+                log!(error, %reason, "terminated, and stays down");
+            }
+            EventKind::LeftDown(reason) => well!(%reason, "ended, and stays down"),
             EventKind::Restarting {
                 reason: Some(reason),
                 left,
