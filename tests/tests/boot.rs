@@ -185,7 +185,7 @@ fn a_flag_is_as_good_as_a_variable_and_goes_before_it() {
         .envs([("ADDR", "127.0.0.1:1"), ("QUEUE_SIZE", "1")]);
     let mut service = Service::start(&mut command);
     service.wait_for_line(|line| line.contains(&format!("addr={addr}")), SOON);
-    service.wait_for_line(|line| line.contains(" service ready "), SOON);
+    service.wait_for_line(|line| line.contains(" service booted in "), SOON);
     service.signal(Signal::TERM);
     assert_eq!(service.wait(SOON), Ended::Code(0));
 }
@@ -208,7 +208,7 @@ fn a_secret_is_read_from_the_file_that_its_variable_names() {
     let (file, addr) = (file.display().to_string(), free_addr().to_string());
     let envs = [("ADDR", &addr), ("DATABASE_URL_FILE", &file)];
     let mut service = Service::spawn("service", envs);
-    service.wait_for_line(|line| line.contains(" service ready "), SOON);
+    service.wait_for_line(|line| line.contains(" service booted in "), SOON);
     assert_eq!(database.ledger(), "1 2 3");
     service.signal(Signal::TERM);
     assert_eq!(service.wait(SOON), Ended::Code(0));
@@ -242,7 +242,7 @@ fn a_secret_in_a_file_is_not_shown_when_it_is_bad() {
 fn a_json_log_has_one_object_a_line_with_the_path_of_its_child() {
     let database = Database::sqlite();
     let mut service = Example::spawn(&database.url(), &[("LOG_FORMAT", "json")]);
-    service.wait_for(r#""child":"service","level":"INFO","message":"ready""#);
+    service.wait_for(r#""child":"service","level":"INFO","message":"booted in"#);
     service.stop();
     let lines = service.process.stdout_lines();
     let lines: Vec<Value> = lines
@@ -496,7 +496,7 @@ fn a_child_that_ignores_its_stop_is_killed_at_its_timeout_and_reported() {
         &probe,
         &["probe/last stopped", "probe/odd out of time: killed"],
     );
-    let reported = "probe/odd did not stop in order reason=killed";
+    let reported = "probe/odd did not stop in order incarnation=0 reason=killed";
     assert!(log.contains(reported), "{log}");
     in_order(&probe, &[reported, "probe/first stopped", "exit code=0"]);
 }
@@ -504,7 +504,8 @@ fn a_child_that_ignores_its_stop_is_killed_at_its_timeout_and_reported() {
 #[test]
 fn a_child_that_panics_in_its_stop_is_reported_and_the_others_stop_in_order() {
     let probe = stopped("panics-in-stop", &[]);
-    let reported = r#"probe/odd did not stop in order reason="panicked: the odd child is odd""#;
+    let reported =
+        r#"probe/odd did not stop in order incarnation=0 reason="panicked: the odd child is odd""#;
     in_order(
         &probe,
         &[
@@ -520,7 +521,7 @@ fn a_child_that_panics_in_its_stop_is_reported_and_the_others_stop_in_order() {
 #[track_caller]
 fn stopped(scenario: &str, envs: &[(&str, &str)]) -> Service {
     let mut probe = probe(scenario, envs);
-    probe.wait_for_line(|line| line.contains(" probe ready "), SOON);
+    probe.wait_for_line(|line| line.contains(" probe booted in "), SOON);
     probe.signal(Signal::TERM);
     assert_eq!(probe.wait(SOON), Ended::Code(0), "{}", probe.stderr());
     assert_eq!(probe.stderr(), "");

@@ -602,7 +602,7 @@ fn is_alive_and_not_ready(service: &Example) {
     let ready = service.status("/ready");
     // What is looked at is the boot: if it has just come to its end, that is what it says.
     assert!(
-        ready == 503 || service.log().contains(" service ready "),
+        ready == 503 || service.log().contains(" service booted in "),
         "{ready}"
     );
 }

@@ -257,7 +257,7 @@ fn as_json_every_line_of_a_boot_a_crash_and_a_stop_is_an_object_with_the_childs_
         ("slow/endpoint", "listening"),
         ("slow/endpoint", "ready"),
         ("slow/ready", "requests are let in"),
-        ("slow", "ready"),
+        ("slow", "booted in"),
         ("slow/repo", "terminated: restarting"),
         ("slow/lingering", "lingers"),
         ("slow/endpoint", "panicked: as a handler with a bug does"),

@@ -95,7 +95,7 @@ pub(crate) async fn run(plan: Plan<'_>, cx: Starting) -> Result {
         gone: None,
         forgotten: Vec::new(),
         restarting: None,
-        wait_is_told: false,
+        wait_told_of: None,
     };
     driver.run(machine, cx).await
 }
@@ -144,8 +144,8 @@ struct Driver<'a> {
     forgotten: Vec<Index>,
     /// A restart that was decided on, with how many are left, until it is told of.
     restarting: Option<(Index, usize)>,
-    /// It was told how long that waits.
-    wait_is_told: bool,
+    /// A child of which it was told how long its restart waits, until it does.
+    wait_told_of: Option<Index>,
 }
 
 /// The latest incarnation of one child.
@@ -354,7 +354,7 @@ impl Driver<'_> {
     /// Has the core told of a restart's turn: after a delay, or when what is there by now has been
     /// looked at.
     fn wait(&mut self, key: Key, delay: Duration) {
-        let is_told = std::mem::take(&mut self.wait_is_told);
+        let is_told = self.wait_told_of.take() == Some(key.child);
         if delay.is_zero() {
             return self.scope.inbox.send(Report::Retry(key));
         }

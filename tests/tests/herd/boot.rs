@@ -25,7 +25,7 @@ impl Herd {
     pub(crate) fn boot(database: &Database, size: usize, envs: &[(&str, &str)]) -> Self {
         let envs: Vec<_> = PATIENT.iter().chain(envs).copied().collect();
         let url = database.url();
-        Self::start(size, " service ready ", || Example::spawn(&url, &envs))
+        Self::start(size, " service booted in ", || Example::spawn(&url, &envs))
     }
 
     /// As [`boot`](Self::boot), of a service that does nothing but migrate this folder.

@@ -25,8 +25,7 @@ pub(crate) struct Recorder(Arc<RwLock<Families>>);
 
 #[derive(Debug, Default)]
 struct Families {
-    /// By name.
-    families: BTreeMap<String, Family>,
+    by_name: BTreeMap<String, Family>,
     /// What each is, by name; in part of what was never measured.
     help: BTreeMap<String, String>,
     series: usize,
@@ -75,7 +74,7 @@ impl Recorder {
         let (name, labels) = (sane(key.name()), labels(key));
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let all = &mut *all;
-        let kept = all.families.entry(name.clone());
+        let kept = all.by_name.entry(name.clone());
         let series = of(kept.or_insert_with(|| family(Series::new())))?;
         if let Some(known) = series.get(&labels) {
             return Some(known.clone());
@@ -151,7 +150,7 @@ impl metrics::Recorder for Recorder {
 
 impl Families {
     fn render(&self, text: &mut impl Write) -> fmt::Result {
-        for (name, family) in &self.families {
+        for (name, family) in &self.by_name {
             if let Some(help) = self.help.get(name) {
                 writeln!(text, "# HELP {name} {help}")?;
             }

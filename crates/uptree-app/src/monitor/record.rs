@@ -87,7 +87,7 @@ impl Record {
                 // Its end is not told but as that of a stop.
                 self.close(&path, at, StartOutcome::CalledOff, None);
             }
-            _ => self.on_end(event, path, at),
+            _ => self.on_end(event, &path, at),
         }
     }
 
@@ -143,10 +143,10 @@ impl Record {
     }
 
     /// What ends a start that fails, or comes after one.
-    fn on_end(&mut self, event: &Event<'_>, path: String, at: Duration) {
+    fn on_end(&mut self, event: &Event<'_>, path: &str, at: Duration) {
         let entry = |what| JournalEntry {
             at,
-            child: path.clone(),
+            child: path.to_owned(),
             incarnation: event.incarnation(),
             what,
             reason: None,
@@ -189,7 +189,7 @@ impl Record {
         };
         if matches!(entry.what, Happened::StartFailed | Happened::Stuck) {
             let reason = entry.reason.clone();
-            self.close(&path, at, StartOutcome::Failed, reason);
+            self.close(path, at, StartOutcome::Failed, reason);
         }
         let is_over = !matches!(
             entry.what,

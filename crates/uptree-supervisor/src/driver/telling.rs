@@ -54,7 +54,7 @@ impl Driver<'_> {
             Some(Action::Wait(key, delay)) if key.child == child && !delay.is_zero() => Some(delay),
             _ => None,
         };
-        self.wait_is_told = delay.is_some();
+        self.wait_told_of = delay.map(|_| child);
         self.decide(child, |reason| EventKind::Restarting {
             reason,
             left,
