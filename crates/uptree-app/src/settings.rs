@@ -57,6 +57,28 @@ impl Default for ProcessSettings {
     }
 }
 
+/// A value that is shown to nobody: its `Debug` has nothing of it.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `secret`.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+
+    /// The value, to be used and not shown.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
 /// A value parser for a length of time: `500ms`, `60s`, `2m`, `1h 30m`.
 ///
 /// # Errors

@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -16,11 +16,14 @@ use tokio::sync::Notify;
 use crate::{
     connection::{Connection, Order},
     gate::{Gate, Stage},
+    meters::Meters,
 };
 
 #[derive(Debug)]
 pub(crate) struct Connections {
     pub(crate) gate: Gate,
+    /// What is counted of requests, from the endpoint's first start on.
+    pub(crate) meters: OnceLock<Meters>,
     next: AtomicU64,
     /// Weak, so that an entry lasts for as long as anything of its connection does: its task, and
     /// requests that run on in tasks of their own (HTTP/2).
@@ -35,6 +38,7 @@ impl Connections {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             gate: Gate::new(),
+            meters: OnceLock::new(),
             next: AtomicU64::new(0),
             open: Mutex::new(HashMap::new()),
             serving: AtomicUsize::new(0),

@@ -23,6 +23,7 @@ use crate::{
     connection::{Connection, Order},
     connections::Connections,
     gate::Stage,
+    meters,
 };
 
 /// How long connections that were open before the gate closed are served for: time for a client
@@ -229,6 +230,7 @@ fn cut(connections: &[Arc<Connection>], limit: Duration) {
         connection.tell(Order::Cut);
     }
     if requests > 0 || upgraded > 0 {
+        meters::cut(requests + upgraded);
         tracing::warn!(
             requests,
             upgraded,

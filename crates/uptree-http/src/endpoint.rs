@@ -23,9 +23,11 @@ use uptree_app::{
 };
 
 use crate::{
+    admin,
     connection::Order,
     connections::Connections,
     limits::{KEEPALIVE, KEEPALIVE_INTERVAL},
+    meters::{self, Meters},
     requests::Requests,
     serve::{serve, serve_tls},
     settings::HttpSettings,
@@ -270,7 +272,9 @@ impl Child for Endpoint {
 
     fn check(&self) -> Vec<BoxError> {
         let tls = self.settings().tls();
-        tls.err().map(TlsError::helped).into_iter().collect()
+        let tls = tls.err().map(TlsError::helped);
+        let admin = admin::check(&self.settings().admin);
+        tls.into_iter().chain(admin).collect()
     }
 
     async fn run(&self, cx: Starting) -> Result {
@@ -279,14 +283,21 @@ impl Child for Endpoint {
         let addr = self.shared.settings.addr;
         let listener = listen(addr).map_err(|source| explained(addr, source))?;
         let addr = listener.local_addr()?;
+        let admin = admin::listen_all(&self.shared.settings.admin)?;
         let _published = self.shared.local_addr.publish(addr)?;
         let monitor = cx.extension::<Monitor>();
         let guard = monitor.map(|monitor| guarded(&listener, monitor));
         let guard = guard.transpose()?;
+        let connections = &self.shared.connections;
+        connections.meters.get_or_init(|| Meters::new(&cx.path()));
         let cx = cx.ready();
+        let _measured = meters::measure(connections, &cx);
         tracing::info!(%addr, "listening");
         if let Some(tls) = &tls {
             cx.spawn(Arc::clone(tls).keep_up());
+        }
+        for port in admin {
+            port.serve(&cx);
         }
         let cause = self.accept(&listener, guard.as_ref(), tls, &cx).await;
         drop((guard, listener));
@@ -304,7 +315,7 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = match addr {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,

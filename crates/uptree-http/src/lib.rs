@@ -29,6 +29,7 @@
 //! }
 //! ```
 
+mod admin;
 mod away;
 mod body;
 mod connection;
@@ -42,6 +43,7 @@ mod healthcheck;
 mod limit;
 mod limits;
 mod mend;
+mod meters;
 mod notice;
 mod probes;
 mod problem;
@@ -56,6 +58,7 @@ mod stream;
 mod tls;
 mod tls_error;
 
+pub use admin::{AdminAddr, AdminSettings};
 pub use away::GoingAway;
 pub use endpoint::{Endpoint, EndpointError};
 pub use extract::{Json, Path, Query};

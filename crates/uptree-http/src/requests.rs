@@ -8,6 +8,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use axum::{
@@ -101,8 +102,12 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
             return self.now(response);
         }
         let Some(in_flight) = connection.enter() else {
+            if let Some(meters) = connection.all().meters.get() {
+                meters.refused();
+            }
             return self.refuse(Problem::new(StatusCode::SERVICE_UNAVAILABLE));
         };
+        let since = Instant::now();
         let asked = Asked::of(&request);
         let limit = self.limit;
         if *request.method() == Method::CONNECT {
@@ -111,7 +116,9 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         request.extensions_mut().insert(GoingAway::new(connection));
         if has_body {
             if limit.is_exceeded_by(request.headers()) {
-                return self.refuse(limit.problem());
+                let problem = limit.problem();
+                count(connection, problem.status(), since);
+                return self.refuse(problem);
             }
             limit.announce(&mut request);
         }
@@ -129,9 +136,14 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
                 route,
                 asked: Some(asked),
                 limit,
+                since,
                 in_flight: Some(in_flight),
             },
-            Err(panic) => self.refuse(panicked(&*panic, &asked)),
+            Err(panic) => {
+                let problem = panicked(&*panic, &asked);
+                count(connection, problem.status(), since);
+                self.refuse(problem)
+            }
         }
     }
 }
@@ -151,11 +163,13 @@ pin_project! {
             route: RouteFuture<Infallible>,
             asked: Option<Asked>,
             limit: BodyLimit,
+            since: Instant,
             in_flight: Option<InFlight>,
         },
         /// The app has answered with an error that is read to make a problem of it.
         Mend {
             mending: Pin<Box<dyn Future<Output = Response<Body>> + Send>>,
+            since: Instant,
             in_flight: Option<InFlight>,
         },
     }
@@ -180,6 +194,7 @@ impl Future for Answer {
                     route,
                     asked,
                     limit,
+                    since,
                     in_flight,
                 } => {
                     let polled = catch_unwind(AssertUnwindSafe(|| route.poll(cx)));
@@ -192,17 +207,25 @@ impl Future for Answer {
                     };
                     let in_flight = in_flight.take().expect(ONCE);
                     if !mend::is_error(&response) {
-                        return Poll::Ready(Ok(reply(response, in_flight)));
+                        return Poll::Ready(Ok(reply(response, in_flight, *since)));
                     }
                     let asked = asked.take().expect(ONCE);
                     let mending = Box::pin(mend::mend(response, asked, *limit));
-                    let in_flight = Some(in_flight);
-                    self.set(Answer::Mend { mending, in_flight });
+                    let (since, in_flight) = (*since, Some(in_flight));
+                    self.set(Answer::Mend {
+                        mending,
+                        since,
+                        in_flight,
+                    });
                 }
-                AnswerProjection::Mend { mending, in_flight } => {
+                AnswerProjection::Mend {
+                    mending,
+                    since,
+                    in_flight,
+                } => {
                     let response = ready!(mending.as_mut().poll(cx));
                     let in_flight = in_flight.take().expect(ONCE);
-                    return Poll::Ready(Ok(reply(response, in_flight)));
+                    return Poll::Ready(Ok(reply(response, in_flight, *since)));
                 }
             }
         }
@@ -222,13 +245,21 @@ fn keeps<B>(request: &Request<B>) -> bool {
 }
 
 /// The app's response; its request is in flight until the body is sent.
-fn reply(mut response: Response<Body>, in_flight: InFlight) -> Response<Reply> {
+fn reply(mut response: Response<Body>, in_flight: InFlight, since: Instant) -> Response<Reply> {
     let connection = in_flight.connection();
+    count(connection, response.status(), since);
     bid_farewell(&mut response, connection);
     events::bound(response, connection).map(|body| Reply::App {
         body,
         in_flight: Some(in_flight),
     })
+}
+
+/// Counts an answer to a request of the app that came at `since`.
+fn count(connection: &Connection, status: StatusCode, since: Instant) {
+    if let Some(meters) = connection.all().meters.get() {
+        meters.answered(status, since);
+    }
 }
 
 /// Says goodbye with a response, if it is to.

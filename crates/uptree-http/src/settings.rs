@@ -8,7 +8,7 @@ use std::{
 
 use uptree_app::settings::{byte_size, duration};
 
-use crate::{drain::Drain, limit::BodyLimit, tls::Tls, tls_error::TlsError};
+use crate::{admin::AdminSettings, drain::Drain, limit::BodyLimit, tls::Tls, tls_error::TlsError};
 
 /// The endpoint's settings: each a flag and a variable of the environment.
 ///
@@ -56,6 +56,10 @@ pub struct HttpSettings {
     /// How long requests in flight have to finish at a stop, after the delay
     #[arg(long, env, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub drain_limit: Duration,
+
+    /// The admin port, and the one for metrics alone
+    #[command(flatten)]
+    pub admin: AdminSettings,
 }
 
 /// The drain delay where the removal of an endpoint races the stop of what is behind it.
@@ -70,6 +74,7 @@ impl Default for HttpSettings {
             body_limit: 1024 * 1024,
             drain_delay: None,
             drain_limit: Duration::from_secs(10),
+            admin: AdminSettings::default(),
         }
     }
 }
@@ -111,7 +116,7 @@ pub(crate) fn in_kubernetes() -> bool {
     std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         "takes an IP address and a port, such as 127.0.0.1:4000, 0.0.0.0:80 or [::]:4000".to_owned()
     })
@@ -149,6 +154,9 @@ mod tests {
             ("--body-limit=much", "1MiB"),
             ("--drain-delay=soon", "500ms"),
             ("--drain-limit=-1s", "500ms"),
+            ("--admin-addr=localhost", "127.0.0.1:4001, or off"),
+            ("--admin-token=short", "at least 16 characters"),
+            ("--metrics-addr=9090", "takes an IP address and a port"),
         ] {
             let error = parse(&[argument]).expect_err(argument);
             assert!(error.contains(takes), "{error}");
