@@ -33,10 +33,20 @@ pub(crate) struct Line<S> {
     pub(crate) settings: Vec<Setting>,
 }
 
+/// Whether the service's secrets are needed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Secrets {
+    /// Unless a command is named that only looks at the list.
+    Needed,
+    /// What is missing has a stand-in.
+    StoodInFor,
+}
+
 /// Reads the command line and the environment.
 pub(crate) fn read<S: Args>(
     commands: &[&dyn Command],
     words: Vec<OsString>,
+    secrets: Secrets,
 ) -> Result<Line<S>, Exit> {
     let name = words.first().map(Path::new);
     let name = name
@@ -57,7 +67,7 @@ pub(crate) fn read<S: Args>(
         true => Vec::new(),
         false => command.get_arguments().cloned().collect(),
     };
-    let (matches, bad) = match settings::read(command, &commands, words) {
+    let (matches, bad) = match settings::read(command, &commands, words, secrets) {
         Read::Matches(matches, bad) => (matches, bad),
         Read::Stop(bad, error) => return Err(stopped(&bad, &error)),
     };
@@ -72,7 +82,6 @@ pub(crate) fn read<S: Args>(
         command: chosen.map(|(name, matches)| (name.to_owned(), matches.clone())),
         settings: arguments
             .iter()
-            .filter(|arg| !arg.is_positional())
             .map(|arg| Setting::of(arg, &matches))
             .collect(),
     })
@@ -271,7 +280,8 @@ mod tests {
 
     fn line<S: Args>(words: &str) -> Result<Line<S>, String> {
         let words = ["shop"].into_iter().chain(words.split_whitespace());
-        let line = read::<S>(&[&Sail], words.map(OsString::from).collect());
+        let words = words.map(OsString::from).collect();
+        let line = read::<S>(&[&Sail], words, Secrets::Needed);
         line.map_err(|exit| exit.failure().unwrap_or_default().to_owned())
     }
 

@@ -17,7 +17,7 @@ use uptree_supervisor::{ChildSpec, StopCause, Stopper, TreeOptions, help};
 use crate::{
     App, Built, Command, Exit, ProcessSettings, Signal,
     app::{Running, refusal, with_losses},
-    cli,
+    cli::{self, Secrets},
     command::{Order, execute},
     exit::{aside, begin_aside},
     logs::{self, Output},
@@ -157,7 +157,7 @@ fn prepare<'a, S: Args>(
     build: &impl Fn(S) -> App,
     words: Vec<OsString>,
 ) -> Result<Prepared<'a>, Exit> {
-    let mut line = cli::read(commands, words)?;
+    let mut line = cli::read(commands, words, Secrets::Needed)?;
     let (mut bad, command) = (std::mem::take(&mut line.bad), line.command.take());
     let service = assemble(line, build);
     let Built { root, process, .. } = &service;
@@ -199,11 +199,13 @@ fn rebuild<S: Args>(
     build: &impl Fn(S) -> App,
     words: Vec<OsString>,
 ) -> Result<Built, Vec<String>> {
-    let line = cli::read(commands, words).map_err(|exit| {
-        let failure = exit
-            .failure()
-            .unwrap_or("error: it does not run the service");
-        vec![failure.trim_start_matches("error: ").to_owned()]
+    let line = cli::read(commands, words, Secrets::StoodInFor).map_err(|exit| {
+        let failure = exit.failure();
+        let failure = failure.unwrap_or("error: it does not run the service");
+        // What comes after that is how to go on on a terminal.
+        let lines = failure.lines().take_while(|line| !line.is_empty());
+        let text: Vec<_> = lines.map(str::trim).collect();
+        vec![text.join(" ").trim_start_matches("error: ").to_owned()]
     })?;
     if line.bad.is_empty() {
         return Ok(assemble(line, build));

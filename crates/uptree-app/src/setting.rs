@@ -12,7 +12,7 @@ use clap::{Arg, ArgMatches, parser::ValueSource};
 pub struct Setting {
     /// Its variable, such as `DRAIN_DELAY`.
     pub variable: Option<String>,
-    /// Its flag, such as `--drain-delay`.
+    /// Its flag, such as `--drain-delay`; none of one that is known by its place.
     pub flag: Option<String>,
     /// Whether the flag stands before a value.
     pub takes_value: bool,
@@ -67,6 +67,11 @@ pub(crate) fn line(
         })
     };
     let mut line = Vec::new();
+    // Those that are known by their place the words say all, or none.
+    let by_place = settings
+        .iter()
+        .filter(|it| it.flag.is_none() && words.is_empty());
+    line.extend(by_place.flat_map(|setting| setting.values.iter().cloned()));
     for setting in settings {
         let Some(flag) = setting.flag.as_deref().filter(|flag| !is_said(flag)) else {
             continue;
@@ -138,6 +143,7 @@ mod tests {
                 &["--a=1", "--b", "run"],
             ),
             (&[("B", "off")], &[], &["--a=1"]),
+            (&[], &["x"], &["--a=1", "x"]),
         ] {
             let variables = variables.iter();
             let variables: Vec<_> = variables
@@ -146,5 +152,22 @@ mod tests {
             let words: Vec<_> = words.iter().map(ToString::to_string).collect();
             assert_eq!(line(&settings, &variables, &words), expected);
         }
+    }
+
+    #[test]
+    fn what_is_known_by_its_place_is_said_unless_the_words_say_it() {
+        let settings = [
+            setting("A", true, &["1"]),
+            Setting {
+                flag: None,
+                ..setting("P", true, &["here"])
+            },
+        ];
+        let words = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(ToString::to_string).collect();
+            line(&settings, &[], &words)
+        };
+        assert_eq!(words(&[]), ["here", "--a=1"]);
+        assert_eq!(words(&["there"]), ["--a=1", "there"]);
     }
 }

@@ -15,7 +15,10 @@ use clap::{
     parser::ValueSource,
 };
 
-use crate::{LogFormat, cli::Commands};
+use crate::{
+    LogFormat,
+    cli::{Commands, Secrets},
+};
 
 /// What every process takes, beside the settings of its own.
 #[derive(Clone, Debug, clap::Args)]
@@ -164,7 +167,12 @@ pub(crate) enum Read {
 
 /// Reads `command`'s arguments from `words` (the first is the program) and the environment, where
 /// one of `commands` may be named.
-pub(crate) fn read(command: Command, commands: &Commands, words: Vec<OsString>) -> Read {
+pub(crate) fn read(
+    command: Command,
+    commands: &Commands,
+    words: Vec<OsString>,
+    secrets: Secrets,
+) -> Read {
     let mut bad = Vec::new();
     // An empty variable is one that is not set.
     let command = command.mut_args(|arg| {
@@ -220,7 +228,8 @@ pub(crate) fn read(command: Command, commands: &Commands, words: Vec<OsString>) 
         false => arg,
     });
     let looks_only = |name: &str| commands.looks_only(name);
-    let command = match texts.subcommand_name().is_some_and(looks_only) {
+    let stood_in = secrets == Secrets::StoodInFor;
+    let command = match stood_in || texts.subcommand_name().is_some_and(looks_only) {
         true => with_stand_ins(command, &texts),
         false => command,
     };
@@ -402,7 +411,7 @@ mod tests {
     fn read_words(words: &[&str]) -> (Option<ArgMatches>, Vec<String>) {
         let command = <Sample as clap::Args>::augment_args(Command::new("sample"));
         let words = ["sample"].iter().chain(words).map(OsString::from).collect();
-        match read(command, &Commands::default(), words) {
+        match read(command, &Commands::default(), words, Secrets::Needed) {
             Read::Matches(matches, bad) => {
                 (Some(matches), bad.iter().map(ToString::to_string).collect())
             }

@@ -120,8 +120,17 @@ fn settings(findings: &mut Findings<'_>) {
     let case = findings.case;
     for wrong in &case.wrong {
         let name = wrong.split([' ', ':']).next().unwrap_or_default();
-        let (line, help) = (case.line_of(name), "mend the value");
-        findings.add(line, name, wrong, "the service does not boot with it", help);
+        let (line, place, help) = match case.variable(name) {
+            Some(variable) => (variable.line, name, "mend the value"),
+            None => (case.container.line, "args", "mend the arguments"),
+        };
+        findings.add(
+            line,
+            place,
+            wrong,
+            "the service does not boot with it",
+            help,
+        );
     }
     for name in &case.secrets {
         let Some(variable) = case.variable(name) else {

@@ -352,7 +352,11 @@ impl Draft<'_> {
         let mut words = Vec::new();
         for setting in &self.here.settings {
             let fits = setting.variable.is_some() && setting.values.len() < 2;
-            let Some(flag) = setting.flag.as_deref().filter(|_| !fits) else {
+            if fits {
+                continue;
+            }
+            let Some(flag) = setting.flag.as_deref() else {
+                words.extend(setting.values.iter().map(|value| literal(value)));
                 continue;
             };
             words.extend(
