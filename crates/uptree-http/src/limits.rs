@@ -55,3 +55,8 @@ pub(crate) const TAKEN_BACK: usize = 20;
 
 /// How many streams may be refused for what the client does wrong before it is shown the door.
 pub(crate) const REFUSED: usize = 100;
+
+/// How often a connection may read, one time after the other, before others have their turn. tokio
+/// itself lets it do so 128 times: that is a hundred thousand small frames of HTTP/2, and with a few
+/// such clients nobody else is served for half a second.
+pub(crate) const READS: u8 = 2;

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{connection::Connection, socket::Socket, spoken::Ahead};
+use crate::{connection::Connection, limits::READS, socket::Socket, spoken::Ahead};
 
 /// A socket lent to HTTP: it tells the connection what passes, and returns to it when dropped.
 ///
@@ -24,6 +24,8 @@ pub(crate) struct Lent {
     /// `None` once it is shared.
     socket: Option<Socket>,
     ahead: Ahead,
+    /// How often it has been read from without a pause.
+    reads: u8,
     connection: Arc<Connection>,
 }
 
@@ -32,6 +34,7 @@ impl Lent {
         Self {
             socket: Some(socket),
             ahead,
+            reads: 0,
             connection,
         }
     }
@@ -74,9 +77,16 @@ impl AsyncRead for Lent {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.reads == READS {
+            self.reads = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         if !self.ahead.read(buffer) {
-            ready!(self.poll(|socket| socket.poll_read(cx, buffer)))?;
+            let poll = self.poll(|socket| socket.poll_read(cx, buffer));
+            self.reads = if poll.is_ready() { self.reads + 1 } else { 0 };
+            ready!(poll)?;
         }
         if buffer.filled().len() > before {
             self.connection.heard();
@@ -125,5 +135,51 @@ impl AsyncWrite for Lent {
             return Poll::Ready(Ok(()));
         }
         self.poll(|socket| socket.poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, io::Write, net::TcpListener, task::Poll};
+
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::connections::Connections;
+
+    #[tokio::test]
+    async fn who_has_much_to_say_lets_others_have_their_turn() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+        let addr = listener.local_addr().expect("it is bound");
+        let mut client = std::net::TcpStream::connect(addr).expect("it listens");
+        client.write_all(&[0; 100]).expect("it is open");
+        let (server, _) = listener.accept().expect("it is connected");
+        server.set_nonblocking(true).expect("it is open");
+        let server = TcpStream::from_std(server).expect("it does not block");
+        server.readable().await.expect("it is open");
+
+        let connection = Connections::new().open();
+        let mut lent = Lent::new(Socket::Plain(server), Ahead::default(), connection);
+        let mut turns = Vec::new();
+        // Woken by itself when it lets others go before.
+        poll_fn(|cx| {
+            let mut reads = 0;
+            let turn = loop {
+                let mut bytes = [0; 10];
+                let mut buffer = ReadBuf::new(&mut bytes);
+                match Pin::new(&mut lent).poll_read(cx, &mut buffer) {
+                    Poll::Ready(read) => read.expect("it is open"),
+                    Poll::Pending => break reads,
+                }
+                reads += 1;
+            };
+            turns.push(turn);
+            match turns.iter().sum::<u8>() {
+                ..10 => Poll::Pending,
+                _ => Poll::Ready(()),
+            }
+        })
+        .await;
+        assert_eq!(turns, [READS; 5]);
     }
 }

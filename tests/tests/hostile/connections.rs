@@ -80,6 +80,11 @@ fn half_a_preface_of_http2_costs_nothing() {
     victim.withstands(100_000, |addr| {
         Slow::open(addr, SLOW, b"PR", b"").go_on(A_WHILE);
     });
+    let Victim { used, .. } = victim;
+    assert!(
+        used < A_WHILE / 2,
+        "{used:?} of processor time in {A_WHILE:?}"
+    );
     victim.is_well();
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Victim {
     service: Example,
     _database: Database,
     resident: u64,
+    /// The processor time that the last attack cost it.
+    pub(crate) used: Duration,
 }
 
 impl Victim {
@@ -41,6 +43,7 @@ impl Victim {
             service,
             _database: database,
             resident,
+            used: Duration::ZERO,
         }
     }
 
@@ -65,9 +68,12 @@ impl Victim {
             over.store(true, Ordering::Relaxed);
             (probes.join().expect("it does not panic"), came)
         });
-        let used = processor_time(self.service.process.pid()).saturating_sub(before);
+        self.used = processor_time(self.service.process.pid()).saturating_sub(before);
         let more = resident(self.service.process.pid()).saturating_sub(self.resident);
-        println!("{more} kB more at the most, {used:?} of processor time");
+        println!(
+            "{more} kB more at the most, {:?} of processor time",
+            self.used
+        );
         seen.hold("the attackers");
         assert!(more <= kilobytes, "{more} kB more than before");
         assert_eq!(self.service.process.ended(), None);
