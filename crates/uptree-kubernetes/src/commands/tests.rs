@@ -4,7 +4,11 @@ mod mutations;
 
 use std::time::Duration;
 
+use k8s_openapi::api::{
+    self as kube, apps::v1::Deployment, batch::v1::Job, policy::v1::PodDisruptionBudget,
+};
 use proptest::{prelude::*, strategy::Strategy as Drawn};
+use serde_json::Value;
 use uptree_app::{
     App, Child, Drains, Fact, IntoChild, Listens, Migrates, Options, ProcessSettings, Result,
     Shutdown, Starting, Supervisor,
@@ -16,6 +20,7 @@ use crate::{
     check::{Chosen, Finding, choose, judge},
     draft::Wanted,
     objects::Objects,
+    yaml::{Documents, Yaml},
 };
 
 /// A service, and what is asked of `manifest`.
@@ -351,4 +356,59 @@ fn what_cannot_be_derived_is_refused() {
         error.to_string(),
         "STOP_BUDGET is 9s, and the children may take 10s"
     );
+}
+
+/// A document as Kubernetes's own types take it, and give it back: what they do not know is gone.
+fn known_to<T: serde::de::DeserializeOwned + serde::Serialize>(document: &Value) -> Value {
+    let object: T = serde_json::from_value(document.clone()).unwrap();
+    serde_json::to_value(object).unwrap()
+}
+
+/// YAML as the JSON that Kubernetes makes of it.
+fn json(yaml: Yaml<'_>) -> Value {
+    if yaml.is_map() {
+        let entries = yaml.entries();
+        let entries = entries.map(|(key, value)| (key.text().unwrap().to_owned(), json(value)));
+        return entries.collect();
+    }
+    if yaml.is_list() {
+        return yaml.items().map(json).collect();
+    }
+    match yaml.text().unwrap() {
+        text if yaml.string().is_some() => text.into(),
+        "true" => true.into(),
+        "false" => false.into(),
+        _ => yaml.number().unwrap().into(),
+    }
+}
+
+#[test]
+fn kubernetes_knows_every_word_of_it() {
+    let samples = [
+        whole(),
+        Sample {
+            pre_stop: Some(5),
+            tls: true,
+            ..whole()
+        },
+        Sample {
+            job: false,
+            explain: false,
+            ..whole()
+        },
+    ];
+    for sample in samples {
+        let text = sample.print().unwrap();
+        let documents = Documents::read(&text).unwrap();
+        for document in documents.iter().map(json) {
+            let known = match document["kind"].as_str().unwrap() {
+                "Deployment" => known_to::<Deployment>(&document),
+                "Service" => known_to::<kube::core::v1::Service>(&document),
+                "PodDisruptionBudget" => known_to::<PodDisruptionBudget>(&document),
+                "Job" => known_to::<Job>(&document),
+                kind => panic!("what is a {kind}?"),
+            };
+            assert_eq!(known, document, "{text}");
+        }
+    }
 }
