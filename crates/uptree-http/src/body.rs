@@ -141,12 +141,6 @@ impl From<Body> for Reply {
     }
 }
 
-impl Reply {
-    pub(crate) fn fixed(text: &'static str) -> Self {
-        Self::Fixed(Some(Bytes::from_static(text.as_bytes())))
-    }
-}
-
 impl http_body::Body for Reply {
     type Data = Bytes;
     type Error = axum::Error;

@@ -28,6 +28,7 @@ use crate::{
     connections::Connections,
     limits::{KEEPALIVE, KEEPALIVE_INTERVAL},
     meters::{self, Meters},
+    probes::Probes,
     requests::Requests,
     serve::{serve, serve_tls},
     settings::HttpSettings,
@@ -182,6 +183,8 @@ impl Endpoint {
         cx: &Context,
     ) -> StopCause {
         let http = Arc::new(Http::new(cx.clone()));
+        let monitor = cx.extension::<Monitor>().cloned();
+        let probes = Arc::new(Probes::new(monitor, self.settings().probe_detail));
         let routes = self.shared.routes.lock();
         // Readied once here, not for every connection.
         let routes = routes
@@ -206,7 +209,7 @@ impl Endpoint {
                     if let Some(accepting) = accepting {
                         accepting.accepted();
                     }
-                    self.spawn(stream, tls.clone(), &http, &routes, cx);
+                    self.spawn(stream, tls.clone(), &http, &routes, &probes, cx);
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
@@ -228,6 +231,7 @@ impl Endpoint {
         tls: Option<Arc<Tls>>,
         http: &Arc<Http>,
         routes: &Router,
+        probes: &Arc<Probes>,
         cx: &Context,
     ) {
         // Without it small responses may wait for the peer's acknowledgement. An error means that
@@ -235,7 +239,7 @@ impl Endpoint {
         let _ = stream.set_nodelay(true);
         let connection = self.shared.connections.open();
         let limit = self.shared.settings.body_limit();
-        let requests = Requests::new(connection, routes.clone(), limit);
+        let requests = Requests::new(connection, routes.clone(), limit, Arc::clone(probes));
         let http = Arc::clone(http);
         match tls {
             None => cx.spawn(serve(Socket::Plain(stream), http, requests)),

@@ -31,7 +31,8 @@ use crate::{
     connection::{Connection, InFlight},
     events,
     limit::BodyLimit,
-    mend, probes,
+    mend,
+    probes::Probes,
     problem::Problem,
 };
 
@@ -41,6 +42,7 @@ pub(crate) struct Requests {
     connection: Arc<Connection>,
     routes: Router,
     limit: BodyLimit,
+    probes: Arc<Probes>,
 }
 
 /// What was asked for, kept to be named in the log if it goes wrong.
@@ -64,11 +66,17 @@ impl Asked {
 }
 
 impl Requests {
-    pub(crate) fn new(connection: Arc<Connection>, routes: Router, limit: BodyLimit) -> Self {
+    pub(crate) fn new(
+        connection: Arc<Connection>,
+        routes: Router,
+        limit: BodyLimit,
+        probes: Arc<Probes>,
+    ) -> Self {
         Self {
             connection,
             routes,
             limit,
+            probes,
         }
     }
 
@@ -97,8 +105,7 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         let connection = &self.connection;
         let has_body = !request.body().is_end_stream();
         let is_read_on = connection.asked(|| (keeps(&request), has_body));
-        let (method, path) = (request.method(), request.uri().path());
-        if let Some(response) = probes::answer(method, path, connection.all().gate.stage()) {
+        if let Some(response) = self.probes.answer(&request, connection.all().gate.stage()) {
             return self.now(response);
         }
         let Some(in_flight) = connection.enter() else {

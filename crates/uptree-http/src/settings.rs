@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use uptree_app::settings::{byte_size, duration};
 
 use crate::{admin::AdminSettings, drain::Drain, limit::BodyLimit, tls::Tls, tls_error::TlsError};
@@ -57,6 +58,11 @@ pub struct HttpSettings {
     #[arg(long, env, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub drain_limit: Duration,
 
+    /// Whether `/ready` and `/started` name what is missing, or say a word only
+    #[arg(long, env, value_name = "ON|OFF", default_value = "on", value_parser = on_or_off())]
+    #[arg(action = clap::ArgAction::Set)]
+    pub probe_detail: bool,
+
     /// The admin port, and the one for metrics alone
     #[command(flatten)]
     pub admin: AdminSettings,
@@ -75,6 +81,7 @@ impl Default for HttpSettings {
             drain_delay: None,
             drain_limit: Duration::from_secs(10),
             admin: AdminSettings::default(),
+            probe_detail: true,
         }
     }
 }
@@ -114,6 +121,10 @@ impl HttpSettings {
 /// Whether the process runs in a pod: the kubelet sets this in every one.
 pub(crate) fn in_kubernetes() -> bool {
     std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+}
+
+fn on_or_off() -> impl TypedValueParser<Value = bool> {
+    PossibleValuesParser::new(["on", "off"]).map(|text| text == "on")
 }
 
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
@@ -157,6 +168,7 @@ mod tests {
             ("--admin-addr=localhost", "127.0.0.1:4001, or off"),
             ("--admin-token=short", "at least 16 characters"),
             ("--metrics-addr=9090", "takes an IP address and a port"),
+            ("--probe-detail=yes", "on, off"),
         ] {
             let error = parse(&[argument]).expect_err(argument);
             assert!(error.contains(takes), "{error}");

@@ -9,6 +9,7 @@ mod errors;
 mod frames;
 mod going_away;
 mod http2;
+mod probes;
 mod service;
 mod tls;
 mod websocket;
