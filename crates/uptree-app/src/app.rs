@@ -96,7 +96,7 @@ impl App {
 
     /// Boots, runs until `stop` completes or the tree ends, and stops in order.
     ///
-    /// It takes no signals, sets up no logs and ends no process: that is what
+    /// It takes no signals, has no watchdog, sets up no logs and ends no process: that is what
     /// [`main`](crate::main) adds.
     ///
     /// # Cancel safety

@@ -16,9 +16,12 @@ mod metrics;
 mod monitor;
 mod plan;
 mod process;
+mod report;
 mod setting;
 pub mod settings;
 mod signals;
+#[cfg_attr(not(unix), path = "systemd/nowhere.rs")]
+mod systemd;
 mod watchdog;
 
 pub use app::App;
@@ -34,7 +37,7 @@ pub use monitor::{
 pub use plan::Plan;
 pub use process::{main, main_with};
 pub use setting::Setting;
-pub use settings::ProcessSettings;
+pub use settings::{ProcessSettings, StallLimit};
 pub use signals::Signal;
 pub use uptree_supervisor::*;
 pub use watchdog::{Accepting, Blocked, Guard, Stall, StallCause};

@@ -6,7 +6,10 @@
 
 use std::{
     ffi::OsString,
-    sync::mpsc::{self, RecvTimeoutError, Sender},
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError, Sender},
+    },
     time::{Duration, Instant},
 };
 
@@ -15,14 +18,17 @@ use tokio::runtime::{Builder, Runtime};
 use uptree_supervisor::{ChildSpec, StopCause, Stopper, TreeOptions, help};
 
 use crate::{
-    App, Built, Command, Exit, ProcessSettings, Signal,
+    App, Built, Command, Exit, Monitor, ProcessSettings,
     app::{Running, refusal, with_losses},
     cli::{self, Secrets},
     command::{Order, execute},
     exit::{aside, begin_aside},
     logs::{self, Output},
     metrics,
-    signals::Taken,
+    report::{forced, overrun},
+    signals::{Signal, Taken},
+    systemd::Notifier,
+    watchdog::{Pulse, Watchdog},
 };
 
 /// The time between the end of the tree's time and that of the process: for the tree to tell of
@@ -131,8 +137,8 @@ fn serve(
         Ok(runtime) => runtime,
         Err(exit) => return exit,
     };
-    let stopper = run(root.clone(), settings, &runtime, tell);
-    let exit = match watch(root.id(), &stopper, &budget, told) {
+    let service = run(root.clone(), settings, &runtime, tell);
+    let exit = match watch(root.id(), &service, &budget, told) {
         // The tree has said so itself.
         Ending::Whole(exit) => exit,
         Ending::Cut(exit) => with_losses(exit, root),
@@ -240,7 +246,7 @@ fn run(
     settings: &ProcessSettings,
     runtime: &Runtime,
     tell: Sender<Told>,
-) -> Stopper {
+) -> Service {
     let mut options = TreeOptions::default();
     options.start_timeout = settings.start_timeout;
     let _in_runtime = runtime.enter();
@@ -250,14 +256,39 @@ fn run(
         move || drop(tell.send(Told::Ending))
     };
     let mut running = Running::spawn(root, options, ending);
-    let stopper = running.stopper();
-    let measurer = metrics::keep_measuring(running.monitor().clone());
+    let (tree, monitor) = (running.stopper(), running.monitor().clone());
+    let pulse = Arc::new(Pulse::default());
+    let limit = settings.stall_limit.time();
+    let watchdog = Watchdog::start(&monitor, tree.clone(), Arc::clone(&pulse), limit);
+    if let Err(error) = &watchdog {
+        let error = error.to_string();
+        aside(move || tracing::error!(error, "no thread for the watchdog: nothing is watched"));
+    }
+    let service = Service {
+        notifier: Notifier::start(&monitor, settings.start_timeout),
+        _watchdog: watchdog.ok(),
+        tree,
+        monitor,
+    };
+    let measurer = metrics::keep_measuring(service.monitor.clone());
     runtime.spawn(async move {
         let _measurer = measurer;
-        let exit = running.wait().await;
+        let exit = tokio::select! {
+            biased;
+            exit = running.wait() => exit,
+            never = pulse.beats() => match never {},
+        };
         drop(tell.send(Told::Ended(exit)));
     });
-    stopper
+    service
+}
+
+/// A service that runs, and who looks after it.
+struct Service {
+    tree: Stopper,
+    monitor: Monitor,
+    notifier: Option<Notifier>,
+    _watchdog: Option<Watchdog>,
 }
 
 /// How long a stop may take.
@@ -300,15 +331,19 @@ enum Ending {
 }
 
 /// Waits for the end, and takes signals and the budget's end meanwhile.
-fn watch(id: &str, stopper: &Stopper, budget: &Budget, told: &mpsc::Receiver<Told>) -> Ending {
+fn watch(id: &str, service: &Service, budget: &Budget, told: &mpsc::Receiver<Told>) -> Ending {
+    let (tree, monitor) = (&service.tree, &service.monitor);
     let cut = |code, failure| Ending::Cut(Exit::failed(code, failure));
     let mut signals = 0;
     let mut limit = None;
     // However the end begins, its time runs from there.
     let begin_to_stop = |limit: &mut Option<Instant>| {
         limit.get_or_insert_with(|| {
-            if let Some(tree) = budget.tree {
-                stopper.limit(tree);
+            if let Some(limit) = budget.tree {
+                tree.limit(limit);
+            }
+            if let Some(notifier) = &service.notifier {
+                notifier.stopping();
             }
             Instant::now() + budget.process
         });
@@ -330,13 +365,13 @@ fn watch(id: &str, stopper: &Stopper, budget: &Budget, told: &mpsc::Receiver<Tol
                 match signals {
                     1 => {
                         begin_to_stop(&mut limit);
-                        stopper.stop(StopCause::Shutdown);
+                        tree.stop(StopCause::Shutdown);
                         let root = id.to_owned();
                         let budget = budget.told;
                         aside(move || tracing::info!(child = root, ?budget, "{signal}: stopping"));
                     }
                     2 => {
-                        stopper.hurry();
+                        tree.hurry();
                         let root = id.to_owned();
                         aside(move || {
                             tracing::warn!(
@@ -345,41 +380,15 @@ fn watch(id: &str, stopper: &Stopper, budget: &Budget, told: &mpsc::Receiver<Tol
                             );
                         });
                     }
-                    _ => return cut(Exit::FORCED, forced(signal, stopper)),
+                    _ => return cut(Exit::FORCED, forced(signal, tree, monitor)),
                 }
             }
             Err(RecvTimeoutError::Timeout) => {
-                return cut(Exit::OVERRUN, overrun(budget.told, stopper));
+                return cut(Exit::OVERRUN, overrun(budget.told, tree, monitor));
             }
             Err(RecvTimeoutError::Disconnected) => {
                 return cut(Exit::OVERRUN, "error: the runtime is gone".to_owned());
             }
         }
     }
-}
-
-fn forced(signal: Signal, stopper: &Stopper) -> String {
-    format!(
-        "error: forced to end by a third {signal}{}",
-        still_up(stopper)
-    )
-}
-
-fn overrun(budget: Duration, stopper: &Stopper) -> String {
-    let help = "raise STOP_BUDGET, or give these children less to do at a stop";
-    format!(
-        "error: the stop took longer than its budget of {budget:?}{}\n  help: {help}",
-        still_up(stopper)
-    )
-}
-
-fn still_up(stopper: &Stopper) -> String {
-    let up = stopper.snapshot().up();
-    let lines = up.iter().map(|(path, state, age)| {
-        format!(
-            "\n  still there: {path}, {state} for {:.1} s",
-            age.as_secs_f64()
-        )
-    });
-    lines.collect()
 }

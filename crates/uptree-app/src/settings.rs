@@ -33,6 +33,10 @@ pub struct ProcessSettings {
     #[arg(long, env, value_name = "TIME", value_parser = duration)]
     pub stop_budget: Option<Duration>,
 
+    /// For how long the runtime may not answer before every request gets 503; or off
+    #[arg(long, env, value_name = "TIME", default_value = "30s", value_parser = stall_limit)]
+    pub stall_limit: StallLimit,
+
     /// How log lines look
     #[arg(long, env, value_name = "FORMAT", default_value = "pretty", value_parser = log_format())]
     pub log_format: LogFormat,
@@ -54,6 +58,7 @@ impl Default for ProcessSettings {
         Self {
             start_timeout: Duration::from_secs(60),
             stop_budget: None,
+            stall_limit: StallLimit::default(),
             log_format: LogFormat::Pretty,
             log_filter: "info".to_owned(),
         }
@@ -79,6 +84,44 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+/// For how long a runtime may not answer before the process counts as stalled: `STALL_LIMIT`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum StallLimit {
+    /// For so long: a second at least.
+    After(Duration),
+    /// It never counts as stalled.
+    Off,
+}
+
+impl StallLimit {
+    /// The limit; `None` if there is none.
+    pub fn time(self) -> Option<Duration> {
+        match self {
+            Self::After(time) => Some(time),
+            Self::Off => None,
+        }
+    }
+}
+
+impl Default for StallLimit {
+    /// 30 s: longer than a liveness probe lets pass before the process is killed.
+    fn default() -> Self {
+        Self::After(Duration::from_secs(30))
+    }
+}
+
+fn stall_limit(text: &str) -> Result<StallLimit, String> {
+    let takes = || "takes a length of time from 1s on, such as 30s, or off".to_owned();
+    if text == "off" {
+        return Ok(StallLimit::Off);
+    }
+    let time = duration(text).map_err(|_| takes())?;
+    match time >= Duration::from_secs(1) {
+        true => Ok(StallLimit::After(time)),
+        false => Err(takes()),
     }
 }
 
@@ -465,6 +508,25 @@ mod tests {
         let parsed = parsed.expect("all have defaults");
         let default = ProcessSettings::default();
         assert_eq!(format!("{parsed:?}"), format!("{default:?}"));
+    }
+
+    #[test]
+    fn a_stall_limit_is_a_second_or_more_or_off() {
+        let after = |seconds| Ok(StallLimit::After(Duration::from_secs(seconds)));
+        for (text, limit) in [
+            ("30s", after(30)),
+            ("1s", after(1)),
+            ("off", Ok(StallLimit::Off)),
+        ] {
+            assert_eq!(stall_limit(text), limit, "{text}");
+        }
+        for text in ["999ms", "0s", "never", "", "-1s"] {
+            let error = stall_limit(text).expect_err(text);
+            assert_eq!(
+                error,
+                "takes a length of time from 1s on, such as 30s, or off"
+            );
+        }
     }
 
     #[test]

@@ -173,6 +173,13 @@ impl Guards {
         self.lock().clone()
     }
 
+    /// Asks every accept loop whether it runs.
+    pub(crate) fn ask(&self) {
+        for guarded in self.list() {
+            guarded.pulse.ask();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Guarded>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

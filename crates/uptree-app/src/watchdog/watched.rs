@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::guard::{Guard, Guards};
+use super::{
+    guard::{Guard, Guards},
+    stalls,
+};
 use crate::Monitor;
 
 /// A child whose code blocks a worker thread of the runtime.
@@ -49,16 +52,21 @@ pub enum StallCause {
     AcceptSilent,
 }
 
+impl fmt::Display for StallCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Runtime => "the runtime does not answer",
+            Self::AcceptEnded => "the accept loop has ended",
+            Self::AcceptFails => "no connection can be accepted",
+            Self::AcceptSilent => "the accept loop does not answer",
+        })
+    }
+}
+
 impl fmt::Display for Stall {
     /// The reason in a line: what does not work, for how long, and who is to blame if that is known.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let age = seconds(self.age);
-        match self.cause {
-            StallCause::Runtime => write!(f, "the runtime has not answered for {age}")?,
-            StallCause::AcceptEnded => write!(f, "the accept loop ended {age} ago")?,
-            StallCause::AcceptFails => write!(f, "no connection could be accepted for {age}")?,
-            StallCause::AcceptSilent => write!(f, "the accept loop has not answered for {age}")?,
-        }
+        write!(f, "{}, for {}", self.cause, seconds(self.age))?;
         for (n, Blocked { path, age }) in self.blocked.iter().enumerate() {
             let before = if n == 0 { ": " } else { ", " };
             write!(
@@ -95,6 +103,8 @@ pub(crate) struct Watched {
 #[derive(Default)]
 struct Found {
     blocked: Vec<(String, Instant)>,
+    /// For how long the runtime had not answered at the last look.
+    silent: Duration,
     stall: Option<(StallCause, Instant)>,
 }
 
@@ -109,6 +119,39 @@ impl Found {
 }
 
 impl Watched {
+    /// Says what is so now, and for how long; answers whether there is a stall that was not there
+    /// before, or one has ended.
+    pub(super) fn publish(
+        &self,
+        blocked: impl Iterator<Item = (String, Duration)>,
+        found: &stalls::Found,
+    ) -> bool {
+        let now = Instant::now();
+        let since = |age| now.checked_sub(age).unwrap_or(now);
+        let blocked: Vec<_> = blocked.map(|(path, age)| (path, since(age))).collect();
+        let stall = found.stall.map(|(cause, age)| (cause, since(age)));
+        let mut known = self.found();
+        let is_new = known.stall.map(|it| it.0) != stall.map(|it| it.0);
+        *known = Found {
+            blocked,
+            silent: found.silent,
+            stall,
+        };
+        if is_new && stall.is_some() {
+            self.times_stalled.fetch_add(1, Ordering::Relaxed);
+        }
+        is_new
+    }
+
+    pub(super) fn count_blocked(&self) {
+        self.times_blocked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// For how long the runtime had not answered at the last look; nothing if it had.
+    pub(crate) fn silent(&self) -> Option<Duration> {
+        Some(self.found().silent).filter(|silent| !silent.is_zero())
+    }
+
     fn found(&self) -> MutexGuard<'_, Found> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
