@@ -7,7 +7,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use uptree_tests::http::{self, Connection, Response};
+use uptree_tests::http::{Connection, Response};
 use uptree_tests::{Ended, Service, Signal, binary, command, eventually, free_addr};
 
 /// Longer than anything takes that is not stuck, on a machine that has much to do.

@@ -259,7 +259,7 @@ fn run(
     let (tree, monitor) = (running.stopper(), running.monitor().clone());
     let pulse = Arc::new(Pulse::default());
     let limit = settings.stall_limit.time();
-    let watchdog = Watchdog::start(&monitor, tree.clone(), Arc::clone(&pulse), limit);
+    let watchdog = Watchdog::start(&monitor, &tree, runtime.handle(), &pulse, limit);
     if let Err(error) = &watchdog {
         let error = error.to_string();
         aside(move || tracing::error!(error, "no thread for the watchdog: nothing is watched"));

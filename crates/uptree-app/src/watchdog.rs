@@ -26,6 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::runtime::{Handle, RuntimeMetrics};
 use uptree_supervisor::{Polling, Stopper, polling};
 
 use self::{
@@ -60,19 +61,21 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Watches over a tree, and the runtime that `pulse` beats on. What does not work for
+    /// Watches over a tree and its runtime, on which `pulse` beats. What does not work for
     /// `stall_limit` is a stall; without a limit nothing is.
     pub(crate) fn start(
         monitor: &Monitor,
-        tree: Stopper,
-        pulse: Arc<Pulse>,
+        tree: &Stopper,
+        runtime: &Handle,
+        pulse: &Arc<Pulse>,
         stall_limit: Option<Duration>,
     ) -> io::Result<Self> {
         let (runs, ended) = mpsc::channel();
         let mut dog = Dog {
             monitor: monitor.clone(),
-            tree,
-            pulse,
+            tree: tree.clone(),
+            runtime: runtime.metrics(),
+            pulse: Arc::clone(pulse),
             clock: Clock::new(LOOKS, Instant::now()),
             calls: Calls::new(),
             stalls: Stalls::new(stall_limit, Duration::ZERO),
@@ -89,6 +92,7 @@ impl Watchdog {
 struct Dog {
     monitor: Monitor,
     tree: Stopper,
+    runtime: RuntimeMetrics,
     pulse: Arc<Pulse>,
     clock: Clock,
     calls: Calls<Polling>,
@@ -139,7 +143,9 @@ impl Dog {
         let now = self.clock.now();
         let changes = self
             .calls
-            .look(now, polling(), |call| self.tree.path_of(call));
+            .look(now, polling(), &parks(&self.runtime), |call| {
+                self.tree.path_of(call)
+            });
         let servers = self.monitor.watched().guards.list();
         let seen: Vec<_> = servers.iter().map(|server| server_of(server)).collect();
         let found = self.stalls.look(now, self.pulse.count(), &seen);
@@ -261,6 +267,16 @@ impl Dog {
             }
         }
     }
+}
+
+/// How often each worker has parked and unparked.
+fn parks(runtime: &RuntimeMetrics) -> Vec<u64> {
+    #[cfg(target_has_atomic = "64")]
+    return (0..runtime.num_workers())
+        .map(|worker| runtime.worker_park_unpark_count(worker))
+        .collect();
+    #[cfg(not(target_has_atomic = "64"))]
+    Vec::new()
 }
 
 fn id_of(server: &Arc<Guarded>) -> usize {

@@ -90,8 +90,8 @@ fn routes(tell: UnboundedSender<Order>, server: &Arc<Orders>) -> Router {
     let in_place = tell.clone();
     let order = move |extract::Path(what): extract::Path<String>| async move {
         match what.as_str() {
-            "one" => drop(tell.send(Order::One)),
-            "all" => drop(tell.send(Order::All)),
+            "one" => _ = tell.send(Order::One),
+            "all" => _ = tell.send(Order::All),
             _ => for_every_worker().for_each(|task| drop(tokio::spawn(task))),
         }
         StatusCode::ACCEPTED
@@ -101,7 +101,7 @@ fn routes(tell: UnboundedSender<Order>, server: &Arc<Orders>) -> Router {
         .route("/block/{what}", post(order))
         .route(
             "/in-place",
-            post(|| async move { drop(in_place.send(Order::InPlace)) }),
+            post(|| async move { _ = in_place.send(Order::InPlace) }),
         )
         .route("/exhaust", post(|| async { drop(thread::spawn(exhaust)) }))
         .route("/server/end", post(|| async move { end.end.notify_one() }))
@@ -156,7 +156,7 @@ async fn block((told, blocks_in_stop): (Told, bool), cx: Context) -> Result {
     Ok(())
 }
 
-async fn step(steps: u64, cx: uptree::Starting) -> Result {
+async fn step(steps: u64, cx: Starting) -> Result {
     for done in 1..=steps {
         cx.progress(done, steps, "stair");
         sleep(Duration::from_millis(100)).await;

@@ -16,6 +16,8 @@ pub(super) struct Calls<C> {
 struct Known<C> {
     call: C,
     since: Duration,
+    /// The runtime's workers when it was first seen.
+    workers: Vec<u64>,
     whose: Whose,
 }
 
@@ -24,7 +26,7 @@ enum Whose {
     Unasked,
     /// A child's of this tree, which was told of.
     Told(String),
-    /// Nobody's in this tree.
+    /// Nobody's in this tree; or the thread is no worker, and may be blocked.
     Strangers,
 }
 
@@ -42,11 +44,13 @@ impl<C: PartialEq> Calls<C> {
         Self { known: Vec::new() }
     }
 
-    /// Takes in what is seen at `now`. `whose` says for which child a call is made.
+    /// Takes in what is seen at `now`. `workers` is how often each worker of the runtime has parked
+    /// and unparked: odd while it is parked. `whose` says for which child a call is made.
     pub(super) fn look(
         &mut self,
         now: Duration,
         mut seen: Vec<C>,
+        workers: &[u64],
         whose: impl Fn(&C) -> Option<String>,
     ) -> Vec<Change> {
         let mut changes = Vec::new();
@@ -64,7 +68,11 @@ impl<C: PartialEq> Calls<C> {
         for known in &mut self.known {
             let age = now - known.since;
             if age >= LIMIT && matches!(known.whose, Whose::Unasked) {
-                known.whose = match whose(&known.call) {
+                let path = match all_have_moved(&known.workers, workers) {
+                    true => None,
+                    false => whose(&known.call),
+                };
+                known.whose = match path {
                     Some(path) => {
                         changes.push(Change::Blocks(path.clone(), age));
                         Whose::Told(path)
@@ -76,6 +84,7 @@ impl<C: PartialEq> Calls<C> {
         self.known.extend(seen.into_iter().map(|call| Known {
             call,
             since: now,
+            workers: workers.to_vec(),
             whose: Whose::Unasked,
         }));
         changes
@@ -99,6 +108,13 @@ impl<C: PartialEq> Calls<C> {
     }
 }
 
+/// Whether no worker can have been in the same call all the time: each is parked, or has been since.
+/// So a thread that has been is none any more, as in tokio's `block_in_place`, and blocks nobody.
+fn all_have_moved(before: &[u64], now: &[u64]) -> bool {
+    let mut both = before.iter().zip(now);
+    !before.is_empty() && both.all(|(before, now)| now % 2 == 1 || now != before)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,7 +130,7 @@ mod tests {
         let mut now = Duration::ZERO;
         for (look, expected) in looks.into_iter().zip(expected) {
             let name = |call: &Call| (call.1 != "stranger").then(|| call.1.to_owned());
-            let changes = calls.look(now, look.to_vec(), name);
+            let changes = calls.look(now, look.to_vec(), &[2], name);
             let shown = changes.iter().map(|change| match change {
                 Change::Blocks(path, age) => format!("{path} blocks {}", age.as_millis()),
                 Change::Over(path, total) => format!("{path} over {}", total.as_millis()),
@@ -176,7 +192,7 @@ mod tests {
             if forgive {
                 calls.forgive(now);
             }
-            calls.look(now, seen.to_vec(), name)
+            calls.look(now, seen.to_vec(), &[2], name)
         };
         assert_eq!(look(0, &[1], false), []);
         assert_eq!(look(2, &[1], true), []);
@@ -186,5 +202,26 @@ mod tests {
         assert_eq!(look(6, &[1], true), []);
         let over = Change::Over("feed".to_owned(), 5 * HALF);
         assert_eq!(look(7, &[], false), [over]);
+    }
+
+    #[test]
+    fn a_thread_that_is_no_worker_any_more_is_not_told_of() {
+        let told = |before: &[u64], after: &[u64]| {
+            let mut calls = Calls::new();
+            let name = |_: &u8| Some("feed".to_owned());
+            calls.look(Duration::ZERO, vec![1], before, name);
+            let changes = calls.look(LIMIT, vec![1], after, name);
+            !changes.is_empty()
+        };
+        assert!(
+            told(&[2, 5], &[2, 9]),
+            "the first worker is active, and has not moved"
+        );
+        assert!(
+            !told(&[2, 5], &[4, 5]),
+            "the first has moved, the second is parked"
+        );
+        assert!(!told(&[3, 5], &[3, 5]), "both are parked");
+        assert!(told(&[], &[]), "it is not known");
     }
 }
