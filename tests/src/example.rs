@@ -60,7 +60,7 @@ impl Example {
     /// Waits for the line that says so; `LOG_FORMAT` and `RUST_LOG` must be the defaults.
     #[track_caller]
     pub fn wait_until_ready(&self) {
-        self.wait_for(&format!(" {} ready ", self.name));
+        self.wait_for(&format!(" {} booted in ", self.name));
     }
 
     /// Waits for a line of the log with this in it.
