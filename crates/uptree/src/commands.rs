@@ -16,8 +16,8 @@ const COMMANDS: &[&dyn Command] = &[
     &uptree_sqlx::Migrate,
 ];
 
-/// Runs a service: [`uptree_app::main`], with the commands of the features. With a database,
-/// `SERVICE migrate` is one.
+/// Runs a service: [`uptree_app::main`], with the commands of the features: `plan`, `healthcheck`,
+/// `manifest`, `check`, and with a database `migrate`.
 ///
 /// # Panics
 ///

@@ -13,12 +13,12 @@
 //! | feature | adds | default |
 //! |---|---|---|
 //! | `http` | the endpoint, its probes and its drain | yes |
-//! | `kubernetes` | manifests: what one says of a service | yes |
+//! | `kubernetes` | the commands `manifest` and `check` | yes |
 //! | `sqlite` | pool and migrator on SQLite | yes |
 //! | `postgres` | pool and migrator on Postgres | yes |
 //! | `mysql` | pool and migrator on MySQL and MariaDB | no |
 //!
-//! With a database the service has a command, `SERVICE migrate`.
+//! A service has the command `plan`, and by these features `healthcheck`, `manifest`, `check` and `migrate`.
 
 mod commands;
 
