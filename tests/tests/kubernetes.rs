@@ -339,7 +339,10 @@ fn what_cannot_be_judged_is_refused() {
         ),
         (file("binary", b"\xff\xfe\x00"), "it is no text"),
         (file("zeros", &[0; 5000]), "line 1: "),
-        (file("large", &[b' '; 5 << 20]), "line 1: longer than 4 MiB"),
+        (
+            file("large", &vec![b' '; 5 << 20]),
+            "line 1: longer than 4 MiB",
+        ),
         (
             file("bomb", bomb.as_bytes()),
             "there is nothing in it that runs pods",
