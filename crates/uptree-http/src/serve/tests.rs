@@ -267,9 +267,7 @@ async fn a_client_that_takes_no_response_is_left() {
     until(|| connection.is_blocked()).await;
     let start = Instant::now();
     let gone = served.endpoint.connections().none_serving();
-    tokio::time::timeout(TAKE_PAUSE * 3, gone)
-        .await
-        .expect("it is left");
+    timeout(TAKE_PAUSE * 3, gone).await.expect("it is left");
     let took = start.elapsed();
     assert!((TAKE_PAUSE..=TAKE_PAUSE * 2).contains(&took), "{took:?}");
     assert_eq!(connection.in_flight(), 0);
