@@ -13,6 +13,7 @@
 //! | feature | adds | default |
 //! |---|---|---|
 //! | `http` | the endpoint, its probes and its drain | yes |
+//! | `tls` | HTTPS; TLS to a database is a feature of uptree-sqlx | no |
 //! | `kubernetes` | the commands `manifest` and `check` | yes |
 //! | `sqlite` | pool and migrator on SQLite | yes |
 //! | `postgres` | pool and migrator on Postgres | yes |
@@ -39,7 +40,7 @@ pub mod prelude {
         TaskSupervisor, once, parallel, service, worker,
     };
     #[cfg(feature = "http")]
-    pub use uptree_http::{Endpoint, HttpSettings, Problem, Ready};
+    pub use uptree_http::{Endpoint, GoingAway, HttpSettings, Problem, Ready};
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     pub use uptree_sqlx::{DatabaseSettings, Migrator, Repo};
 }
