@@ -113,6 +113,10 @@ fn what_manifest_prints_check_accepts() {
         ),
         (
             &[],
+            &[("METRICS_ADDR", "0.0.0.0:9000"), ("STALL_LIMIT", "off")],
+        ),
+        (
+            &[],
             &[
                 ("LOG_FORMAT", "json"),
                 ("RUST_LOG", "info,a=debug"),

@@ -107,7 +107,8 @@ impl StallLimit {
 }
 
 impl Default for StallLimit {
-    /// 30 s: longer than a liveness probe lets pass before the process is killed.
+    /// 30 s. The liveness probe that `SERVICE manifest` prints bears it, so that the process says what
+    /// blocks it before it is killed.
     fn default() -> Self {
         Self::After(Duration::from_secs(30))
     }

@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Arg, ArgMatches, builder::PossibleValuesParser};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
@@ -17,6 +17,8 @@ use uptree_app::{
     BoxError, ChildSpec, Command, CommandContext, CommandFuture, Exit, Listens, Result, help,
     settings::duration,
 };
+
+use crate::tls;
 
 /// The longest answer that is read; a probe's is a few lines.
 const LONGEST: u64 = 64 * 1024;
@@ -26,7 +28,7 @@ const LONGEST: u64 = 64 * 1024;
 ///
 /// The facade's `main` has it; with [`uptree_app::main_with`] it is to be named. It is for Docker's
 /// `HEALTHCHECK` and its like; a kubelet asks by itself. An address that stands for all of them
-/// (`0.0.0.0`) is asked by loopback.
+/// (`0.0.0.0`) is asked by loopback; where TLS is spoken any certificate is taken.
 ///
 /// The exit code is 0 if the answer is 200, and 1 if it is another or none.
 #[derive(Clone, Copy, Debug, Default)]
@@ -91,11 +93,8 @@ async fn check(
         let remedy = "set ADDR to a port of your own";
         return Err(help(format!("{path}: its port is not known"), remedy));
     }
-    if tls {
-        return Err(format!("{path}: it speaks TLS, which this command does not").into());
-    }
     let asked = format!("{path}: /{probe} at {addr}");
-    let answer = match timeout(limit, ask(addr, probe)).await {
+    let answer = match timeout(limit, ask(addr, probe, tls)).await {
         Ok(answer) => answer.map_err(|source| Failure {
             asked: asked.clone(),
             source,
@@ -157,16 +156,29 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, addr.port())
 }
 
-async fn ask(addr: SocketAddr, probe: &str) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(addr).await?;
+pub(crate) async fn ask(addr: SocketAddr, probe: &str, tls: bool) -> io::Result<Vec<u8>> {
+    let tcp = TcpStream::connect(addr).await?;
     let request = format!(
         "GET /{probe} HTTP/1.1\r\nhost: {addr}\r\nuser-agent: healthcheck\r\n\
          accept: text/plain\r\nconnection: close\r\n\r\n"
     );
+    match tls {
+        true => exchange(tls::connect(tcp, addr.ip()).await?, &request).await,
+        false => exchange(tcp, &request).await,
+    }
+}
+
+async fn exchange(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: &str,
+) -> io::Result<Vec<u8>> {
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
-    stream.take(LONGEST).read_to_end(&mut answer).await?;
-    Ok(answer)
+    match stream.take(LONGEST).read_to_end(&mut answer).await {
+        // What came before the end may be an answer all the same.
+        Err(error) if answer.is_empty() => Err(error),
+        _ => Ok(answer),
+    }
 }
 
 /// The status and the body of an answer.

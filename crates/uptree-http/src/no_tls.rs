@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IoSlice},
+    net::IpAddr,
     path::PathBuf,
     pin::Pin,
     sync::Arc,
@@ -30,6 +31,10 @@ impl Tls {
     pub(crate) async fn accept(&self, _: TcpStream, _: &Connection) -> Option<Socket> {
         match *self {}
     }
+}
+
+pub(crate) async fn connect(_: TcpStream, _: IpAddr) -> io::Result<TcpStream> {
+    Err(io::Error::other(TlsError::NotBuiltIn))
 }
 
 #[derive(Debug)]

@@ -35,6 +35,10 @@ use crate::{
     tls_error::TlsError,
 };
 
+mod client;
+
+pub(crate) use self::client::connect;
+
 /// How often the files are looked at. A certificate is renewed days before it is needed.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 

@@ -1,6 +1,6 @@
 //! What `SERVICE manifest` prints.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use uptree_app::{Built, Setting};
 
@@ -120,6 +120,12 @@ impl Draft<'_> {
                 sheet.line(format!("name: {}", self.port_name()));
                 sheet.line(format!("containerPort: {}", self.port));
             });
+            if let Some(port) = self.metrics_port() {
+                sheet.item(|sheet| {
+                    sheet.line("name: metrics");
+                    sheet.line(format!("containerPort: {port}"));
+                });
+            }
         });
         sheet.why(
             "The process answers as soon as it listens, whatever boots after that: this ends long \
@@ -400,6 +406,16 @@ impl Draft<'_> {
 
     fn port_name(&self) -> &'static str {
         if self.service.tls() { "https" } else { "http" }
+    }
+
+    /// That of `METRICS_ADDR`, if it is set.
+    fn metrics_port(&self) -> Option<u16> {
+        let settings = self.settings(&[]);
+        let (_, addr) = settings
+            .into_iter()
+            .find(|(name, _)| name == "METRICS_ADDR")?;
+        let addr: SocketAddr = addr.parse().ok()?;
+        Some(addr.port()).filter(|port| *port != self.port)
     }
 
     fn tls_folder(&self) -> Option<String> {

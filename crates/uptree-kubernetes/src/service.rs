@@ -93,7 +93,7 @@ impl Service {
                 .collect(),
             set_budget: built.process.stop_budget,
             needed_budget: built.needed_budget(),
-            stall_limit: stall_limit(built),
+            stall_limit: built.process.stall_limit.time(),
             starts: sum(&all),
             before_listening: sum(&all[..listener.unwrap_or_default()]),
             listening: listener.map(|at| start(all[at].1)).unwrap_or_default(),
@@ -176,10 +176,6 @@ impl Service {
             .collect();
         parts.join(" + ")
     }
-}
-
-fn stall_limit(_built: &Built) -> Option<Duration> {
-    Some(Duration::from_secs(30))
 }
 
 /// A time in words: `5s`, `1.5s`.

@@ -12,7 +12,7 @@ use tokio_rustls::{
 use uptree_app::{Supervisor, Tree};
 
 use super::*;
-use crate::{Endpoint, HttpSettings};
+use crate::{Endpoint, HttpSettings, healthcheck::ask};
 
 struct Served {
     folder: TempDir,
@@ -135,4 +135,17 @@ fn what_is_refused_is_told_once_and_at_the_second_look() {
     assert!(refused.told);
     refused.note(&TlsError::NotBuiltIn);
     assert!(!refused.told, "it is another");
+}
+
+#[tokio::test]
+async fn a_healthcheck_asks_by_tls_whatever_the_certificate_says() {
+    let served = Served::start(&Renewal::new()).await;
+    let addr = served.endpoint.local_addr().expect("it runs");
+    let answer = ask(addr, "alive", true).await.expect("an answer");
+    let answer = String::from_utf8(answer).expect("text");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("\r\n\r\nalive"), "{answer}");
+    // In the clear it is told what is spoken there.
+    let answer = ask(addr, "alive", false).await.expect("an answer");
+    assert!(answer.starts_with(b"HTTP/1.1 400 "), "{answer:?}");
 }
