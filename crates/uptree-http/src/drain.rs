@@ -192,8 +192,9 @@ struct Active<'a> {
     connection: &'a Connection,
     /// How often it had been asked something,
     asked: u32,
-    /// when it was last seen to be.
-    seen: Instant,
+    /// and how long nothing has been since. Counted by looks, not by the clock: when this process
+    /// gets no time to run, neither are the requests read that wait for it.
+    quiet: Duration,
 }
 
 impl<'a> Active<'a> {
@@ -201,7 +202,7 @@ impl<'a> Active<'a> {
         Self {
             connection,
             asked: connection.times_asked(),
-            seen: Instant::now(),
+            quiet: Duration::ZERO,
         }
     }
 
@@ -210,10 +211,11 @@ impl<'a> Active<'a> {
         let asked = self.connection.times_asked();
         if self.connection.is_engaged() || asked != self.asked {
             self.asked = asked;
-            self.seen = Instant::now();
-        } else if self.seen.elapsed() >= IDLE {
+            self.quiet = Duration::ZERO;
+        } else if self.quiet >= IDLE {
             self.connection.tell(Order::End);
         }
+        self.quiet += LOOK_EVERY;
         self.connection.order() < Order::End && !self.connection.is_over()
     }
 }

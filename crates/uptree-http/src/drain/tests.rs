@@ -8,6 +8,7 @@ use std::{
 use tokio::{task::JoinHandle, time::advance};
 
 use super::*;
+use crate::away::GoingAway;
 
 const SECOND: Duration = Duration::from_secs(1);
 const NO_DELAY: Drain = Drain {
@@ -176,6 +177,117 @@ async fn through_the_delay_each_connection_retires_at_its_moment() {
     }
     drop(connections);
     assert_eq!(took(drain).await, delay);
+}
+
+/// When a request on this connection is told to go, counted from now.
+fn told_to_go(connection: &Arc<Connection>) -> JoinHandle<Duration> {
+    let going_away = GoingAway::new(connection);
+    let start = Instant::now();
+    tokio::spawn(async move {
+        going_away.wait().await;
+        start.elapsed()
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lives_long_goes_in_the_second_half_of_the_delay_each_at_its_moment() {
+    let all = open();
+    let connections = [connect(&all), connect(&all), connect(&all), connect(&all)];
+    // As on HTTP/2, several on each.
+    let streams = connections
+        .each_ref()
+        .map(|one| [(); 3].map(|()| told_to_go(one)));
+    let in_flight = connections.each_ref().map(Connection::enter);
+    let delay = 8 * SECOND;
+    let drain = drain(&all, Drain { delay, ..NO_DELAY });
+    sleep(delay * 3 / 4).await;
+    let late = connect(&all);
+    let late_in_flight = late.enter();
+    let again = told_to_go(&late);
+    let mut firsts = Vec::new();
+    for on_one in streams {
+        let mut moments = Vec::new();
+        for stream in on_one {
+            moments.push(stream.await.expect("no panic"));
+        }
+        moments.sort();
+        let (first, last) = (moments[0], moments[2]);
+        assert!(first >= delay / 2 && last <= delay, "{moments:?}");
+        assert!(
+            last.abs_diff(first) <= delay / 8,
+            "within its connection's share: {moments:?}"
+        );
+        firsts.push(first);
+    }
+    firsts.sort();
+    for (first, share) in firsts.iter().zip(4..) {
+        let begin = delay / 8 * share;
+        assert!((begin..begin + delay / 8).contains(first), "{firsts:?}");
+    }
+    // Who comes again while the delay lasts is not told at once, or it would come again and again.
+    let moment = again.await.expect("no panic");
+    assert!(moment >= delay / 4, "{moment:?}");
+    assert!(moment <= delay / 4 + LAST_CALL, "{moment:?}");
+    drop((in_flight, late_in_flight));
+    drain.await.expect("a drain does not panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_delay_few_need_not_wait_for_each_other_and_many_have_a_second() {
+    for (count, longest) in [(1, APART), (10, APART * 10), (1000, LAST_CALL)] {
+        let all = open();
+        let connection = connect(&all);
+        let in_flight: Vec<_> = (0..count).map(|_| connection.enter()).collect();
+        let told: Vec<_> = (0..count).map(|_| told_to_go(&connection)).collect();
+        let drain = drain(&all, NO_DELAY);
+        let mut moments = Vec::new();
+        for told in told {
+            moments.push(told.await.expect("no panic"));
+        }
+        moments.sort();
+        let last = moments[moments.len() - 1];
+        assert!(last <= longest + SECOND / 100, "{last:?}");
+        assert!(count < 1000 || last > longest / 2, "{last:?}");
+        drop(in_flight);
+        drain.await.expect("a drain does not panic");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_hurry_what_lives_long_goes_at_once() {
+    let all = open();
+    let connection = connect(&all);
+    let in_flight = connection.enter();
+    let told = told_to_go(&connection);
+    let hurry = Instant::now() + SECOND;
+    let drain = tokio::spawn({
+        let all = Arc::clone(&all);
+        let delay = 60 * SECOND;
+        let drain = Drain { delay, ..NO_DELAY };
+        async move { drain.run(&all, || sleep_until(hurry)).await }
+    });
+    let moment = told.await.expect("no panic");
+    assert!(
+        (SECOND..SECOND + SECOND / 100).contains(&moment),
+        "{moment:?}"
+    );
+    drop(in_flight);
+    drain.await.expect("a drain does not panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_become_a_websocket_is_waited_for_and_cut() {
+    let all = open();
+    let connection = connect(&all);
+    let stream = connection.begin_stream();
+    assert_eq!((connection.in_flight(), connection.others()), (0, 1));
+    let drain = drain(&all, NO_DELAY);
+    sleep(LAST_CALL / 2).await;
+    assert_eq!(connection.order(), Order::Retire, "it is not idle");
+    sleep(NO_DELAY.limit).await;
+    assert_eq!(connection.order(), Order::Cut);
+    drop(stream);
+    assert_eq!(took(drain).await, NO_DELAY.limit + LAST_CALL / 2);
 }
 
 #[tokio::test(start_paused = true)]
