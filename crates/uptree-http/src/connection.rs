@@ -163,6 +163,15 @@ impl Connection {
         self.all.gate.admits(self.from()).then_some(guard)
     }
 
+    /// Counts a request that the gate does not concern until the guard is dropped.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn enter_beside_the_gate(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
+        InFlight {
+            connection: Arc::clone(self),
+        }
+    }
+
     fn from(&self) -> From {
         if self.late {
             From::Late

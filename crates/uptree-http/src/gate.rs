@@ -3,6 +3,8 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use tokio::sync::Notify;
+
 /// How far the service is let into, or out of, the world.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 #[repr(u8)]
@@ -38,12 +40,14 @@ pub(crate) enum From {
 #[derive(Debug)]
 pub(crate) struct Gate {
     stage: AtomicU8,
+    changed: Notify,
 }
 
 impl Gate {
     pub(crate) fn new() -> Self {
         Self {
             stage: AtomicU8::new(Stage::Starting as u8),
+            changed: Notify::new(),
         }
     }
 
@@ -62,6 +66,17 @@ impl Gate {
 
     pub(crate) fn set(&self, stage: Stage) {
         self.stage.store(stage as u8, Ordering::SeqCst);
+        self.changed.notify_waiters();
+    }
+
+    /// Completes when the stage is set after this call.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.changed.notified()
     }
 
     /// Whether a request on such a connection is let in.

@@ -39,6 +39,8 @@ mod endpoint;
 mod events;
 mod extract;
 mod gate;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod healthcheck;
 mod limit;
 mod limits;

@@ -93,7 +93,12 @@ impl Probes {
         }
     }
 
-    fn is_started(&self, stage: Stage) -> bool {
+    #[cfg(feature = "grpc")]
+    pub(crate) fn monitor(&self) -> Option<&Monitor> {
+        self.monitor.as_ref()
+    }
+
+    pub(crate) fn is_started(&self, stage: Stage) -> bool {
         match &self.monitor {
             Some(monitor) => monitor.is_booted(),
             None => stage > Stage::Starting,
@@ -114,7 +119,7 @@ impl Probes {
         };
         let mut told = Told::word(no.unwrap_or(probe.yes()));
         if self.detail {
-            told.list(missing, informative);
+            told.list(&missing, &informative);
         }
         (status, told)
     }

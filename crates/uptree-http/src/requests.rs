@@ -25,6 +25,8 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+#[cfg(feature = "grpc")]
+use crate::grpc;
 use crate::{
     away::GoingAway,
     body::{Question, Reply},
@@ -108,6 +110,14 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         if let Some(response) = self.probes.answer(&request, connection.all().gate.stage()) {
             return self.now(response);
         }
+        #[cfg(feature = "grpc")]
+        if grpc::is_asked(&request) {
+            return Answer::Later {
+                since: Instant::now(),
+                in_flight: Some(connection.enter_beside_the_gate()),
+                response: grpc::answer(request, &self.probes, connection),
+            };
+        }
         let Some(in_flight) = connection.enter() else {
             if let Some(meters) = connection.all().meters.get() {
                 meters.refused();
@@ -173,9 +183,10 @@ pin_project! {
             since: Instant,
             in_flight: Option<InFlight>,
         },
-        /// The app has answered with an error that is read to make a problem of it.
-        Mend {
-            mending: Pin<Box<dyn Future<Output = Response<Body>> + Send>>,
+        /// Something else is waited for: an error of the app's that is read to make a problem of
+        /// it, or the health service.
+        Later {
+            response: Pin<Box<dyn Future<Output = Response<Body>> + Send>>,
             since: Instant,
             in_flight: Option<InFlight>,
         },
@@ -217,20 +228,20 @@ impl Future for Answer {
                         return Poll::Ready(Ok(reply(response, in_flight, *since)));
                     }
                     let asked = asked.take().expect(ONCE);
-                    let mending = Box::pin(mend::mend(response, asked, *limit));
+                    let response = Box::pin(mend::mend(response, asked, *limit));
                     let (since, in_flight) = (*since, Some(in_flight));
-                    self.set(Answer::Mend {
-                        mending,
+                    self.set(Answer::Later {
+                        response,
                         since,
                         in_flight,
                     });
                 }
-                AnswerProjection::Mend {
-                    mending,
+                AnswerProjection::Later {
+                    response,
                     since,
                     in_flight,
                 } => {
-                    let response = ready!(mending.as_mut().poll(cx));
+                    let response = ready!(response.as_mut().poll(cx));
                     let in_flight = in_flight.take().expect(ONCE);
                     return Poll::Ready(Ok(reply(response, in_flight, *since)));
                 }

@@ -114,7 +114,8 @@ fn long_lists_are_cut_and_control_characters_are_not_told() {
         age: Duration::from_millis(number),
     };
     let mut told = Told::word("unready");
-    told.list((0..200).map(child).collect(), (0..30).map(child).collect());
+    let children: Vec<_> = (0..200).map(child).collect();
+    told.list(&children, &children[..30]);
     let text = told.text();
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 42);

@@ -57,10 +57,10 @@ impl Told {
     }
 
     /// Adds what is missing, and what else is amiss.
-    pub(super) fn list(&mut self, missing: Vec<Missing>, informative: Vec<Missing>) {
+    pub(super) fn list(&mut self, missing: &[Missing], informative: &[Missing]) {
         let more = [missing.len(), informative.len()];
         let more = more.map(|length| length.saturating_sub(MOST)).iter().sum();
-        let lines = |list: Vec<Missing>| list.into_iter().take(MOST).map(Line::of).collect();
+        let lines = |list: &[Missing]| list.iter().take(MOST).map(Line::of).collect();
         self.lists = Some(Lists {
             missing: lines(missing),
             informative: lines(informative),
@@ -94,7 +94,7 @@ impl Told {
 }
 
 impl Line {
-    fn of(missing: Missing) -> Self {
+    fn of(missing: &Missing) -> Self {
         let text = missing.to_string();
         let state = missing.state().to_string();
         let for_ms = u64::try_from(missing.age().as_millis()).unwrap_or(u64::MAX);

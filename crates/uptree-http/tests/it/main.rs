@@ -8,6 +8,7 @@ mod drain;
 mod errors;
 mod frames;
 mod going_away;
+mod grpc;
 mod http2;
 mod probes;
 mod service;
