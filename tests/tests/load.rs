@@ -56,7 +56,7 @@ struct Seen {
     draining: Instant,
     /// What each client noted, in order: those that post on kept connections,
     kept: Vec<Vec<Record>>,
-    /// those that do so on new ones, and those that read,
+    /// those that do so on new ones, those that read, and those that post on HTTP/2,
     others: Vec<Vec<Record>>,
     /// and the one that asks whether it is ready.
     probes: Vec<Record>,
@@ -91,6 +91,7 @@ fn stop_under_load(folder: &Path, url: &str, delay: &str) -> Seen {
         PAUSE,
         Ask::Get("/readings?limit=10"),
     );
+    let streams = Load::start(addr, 3, Manners::Http2, PAUSE, READING);
     let probes = Load::start(addr, 1, Manners::Open, PAUSE, Ask::Get("/ready"));
     // Until all of them are at it.
     eventually(LONG, || {
@@ -108,7 +109,10 @@ fn stop_under_load(folder: &Path, url: &str, delay: &str) -> Seen {
         signalled,
         draining,
         kept: kept.finish(),
-        others: fresh.finish().into_iter().chain(reads.finish()).collect(),
+        others: [fresh, reads, streams]
+            .into_iter()
+            .flat_map(Load::finish)
+            .collect(),
         probes: probes.finish().remove(0),
     };
     let (requests, accepted) = (seen.all().count(), seen.accepted());

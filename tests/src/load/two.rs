@@ -52,7 +52,7 @@ impl Client {
         // What was not sent goes to a new connection.
         while left > 0 {
             let began = Instant::now();
-            let first = self.kept.is_none();
+            let first = self.kept.as_ref().is_none_or(|(_, kept)| kept.is_closed());
             let (to, requests) = match self.connection() {
                 Ok(kept) => kept,
                 Err((to, error)) => {
@@ -81,9 +81,6 @@ impl Client {
                 outcome,
             }));
             left -= records.len() - before;
-            if requests.is_closed() {
-                self.kept = None;
-            }
         }
         records
     }

@@ -2,6 +2,7 @@
 //! and a Deployment do it.
 
 mod itself;
+mod lasting;
 mod migration;
 mod rollout;
 mod stall;
