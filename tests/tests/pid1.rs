@@ -49,7 +49,7 @@ impl First {
 
     fn ready(name: &str, envs: &[(&str, &str)]) -> Option<Self> {
         let first = Self::spawn(name, envs)?;
-        let said = format!(" {name} ready ");
+        let said = format!(" {name} booted in ");
         first.outer.wait_for_line(|line| line.contains(&said), LONG);
         Some(first)
     }

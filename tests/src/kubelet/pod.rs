@@ -164,7 +164,7 @@ impl Pod {
 
     /// Waits until its status `is_it`, and returns that.
     ///
-    /// Fails the test when the time is up.
+    /// Fails the test when the time is up, and at once when the kubelet itself has failed.
     #[track_caller]
     pub fn wait_until(&self, timeout: Duration, is_it: impl Fn(&Status) -> bool) -> Status {
         let shared = &self.own.shared;
@@ -172,6 +172,9 @@ impl Pod {
         // What is looked at beside the status may change without it.
         while !shared.wait(LOOK, &is_it) {
             let status = self.status();
+            let worker = self.worker.as_ref();
+            let panicked = !status.gone && worker.is_none_or(JoinHandle::is_finished);
+            assert!(!panicked, "its worker panicked: {status:#?}");
             assert!(
                 Instant::now() < deadline,
                 "not after {timeout:?}: {status:#?}"

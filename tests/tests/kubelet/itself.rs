@@ -114,7 +114,7 @@ fn three_failures_of_liveness_have_a_container_stopped_and_run_again() {
     answers.bad(&["/liveness"]);
     let status = pod.wait_until(LONG, |status| status.first(&Event::Term).is_some());
     answers.bad(&[]);
-    assert_eq!(status.failures(Kind::Liveness).len(), 3);
+    assert!(status.failures(Kind::Liveness).len() >= 3);
     let at = |event| status.first(&event).expect("it has happened");
     let killing = at(Event::Killing(Kind::Liveness));
     assert!(at(Event::Term) - killing >= Duration::from_millis(300));

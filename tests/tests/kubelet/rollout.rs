@@ -18,10 +18,18 @@ const LAG: Duration = Duration::from_millis(500);
 /// and how long the pod waits for that.
 const DELAY: Duration = Duration::from_millis(1500);
 
-const PAUSE: Duration = Duration::from_millis(1);
+/// Between two requests of a client: the machine is to have time for all, or the database does not
+/// answer in time, which is no fault of the update.
+const PAUSE: Duration = Duration::from_millis(15);
+
+/// So short that a request is on its way whenever a connection ends.
+const NO_PAUSE: Duration = Duration::from_millis(1);
 
 const READING: Ask = Ask::Post("/readings", r#"{"sensor":"load","value":21.5}"#);
 const NEWEST: Ask = Ask::Get("/readings?limit=10");
+
+/// What the service answers without the database: of this sensor there is nothing.
+const NOTHING: Ask = Ask::Get("/readings?sensor=");
 
 /// The clients, by what they do about being told to go.
 struct Loads {
@@ -33,20 +41,21 @@ impl Loads {
     fn start(endpoints: &Endpoints) -> Self {
         let load =
             |clients, manners, ask| Load::start(endpoints.clone(), clients, manners, PAUSE, ask);
+        let busy = |manners| Load::start(endpoints.clone(), 1, manners, NO_PAUSE, NOTHING);
         Self {
             heed: vec![
                 ("kept", load(3, Manners::Keep, READING)),
                 ("kept, reading", load(1, Manners::Keep, NEWEST)),
+                ("kept, busy", busy(Manners::Keep)),
                 ("new", load(2, Manners::Open, READING)),
                 ("HTTP/2", load(2, Manners::Http2, READING)),
                 ("HTTP/2, reading", load(1, Manners::Http2, NEWEST)),
+                ("HTTP/2, busy", busy(Manners::Http2)),
             ],
             insist: vec![
                 ("insisting", load(2, Manners::Insist, READING)),
-                (
-                    "insisting on HTTP/2",
-                    load(2, Manners::InsistOnHttp2, READING),
-                ),
+                ("insisting, busy", busy(Manners::Insist)),
+                ("insisting on HTTP/2", busy(Manners::InsistOnHttp2)),
             ],
         }
     }
