@@ -8,3 +8,9 @@ mod coming_from_otp {}
 
 #[doc = include_str!("../../docs/book/src/migrations.md")]
 mod migrations {}
+
+#[doc = include_str!("../../docs/book/src/boot-and-stop.md")]
+mod boot_and_stop {}
+
+#[doc = include_str!("../../docs/book/src/readiness-and-drain.md")]
+mod readiness_and_drain {}

@@ -20,7 +20,7 @@ use std::{
 };
 
 use tokio::{task::JoinHandle, time::Instant};
-use uptree_core::{ChildType, Incarnation as Key};
+use uptree_core::Incarnation as Key;
 
 use self::rest::{Extra, Place, Rest};
 use crate::{
@@ -215,11 +215,8 @@ impl Incarnation {
         self.rest().extra().below = Arc::downgrade(below);
     }
 
-    /// What is below it, if it is a supervisor.
+    /// What is below it, if it is a supervisor, or a child that runs one.
     fn below(&self) -> Option<Arc<Scope>> {
-        if self.spec.child_type() == ChildType::Worker {
-            return None;
-        }
         let below = self.rest().known().map(|extra| extra.below.clone());
         below?.upgrade()
     }
