@@ -25,7 +25,8 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
-/// An example's binary as a command, in an environment of nothing but `PATH` and `HOME`.
+/// An example's binary as a command, in an environment of nothing but `PATH` and `HOME`; without an
+/// admin port, whose default is one for all who run side by side.
 pub fn command(name: &str) -> Command {
     let mut command = Command::new(binary(name));
     command.env_clear();
@@ -34,6 +35,7 @@ pub fn command(name: &str) -> Command {
             command.env(kept, value);
         }
     }
+    command.env("ADMIN_ADDR", "off");
     command
 }
 

@@ -90,9 +90,12 @@ impl<'a> LockRetry<'a> {
         let left = (since + self.budget).saturating_duration_since(Instant::now());
         let pause = self.pause.mul_f64(0.5 + fastrand::f64() / 2.0).min(left);
         self.pause = PAUSES.1.min(self.pause.mul_f64(1.5));
+        self.cx.waiting("locks that others hold");
         tokio::select! {
-            () = self.cx.cancelled() => Err(MigrateError::Cancelled),
-            () = sleep(pause) => Ok(()),
+            () = self.cx.cancelled() => return Err(MigrateError::Cancelled),
+            () = sleep(pause) => {}
         }
+        self.cx.step("apply");
+        Ok(())
     }
 }

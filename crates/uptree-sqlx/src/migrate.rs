@@ -147,6 +147,7 @@ async fn run_sessions<M: Migratable>(
         }
         tracing::warn!("{}; trying again", Chain(&error));
         cx.attempt_failed(error.with_help());
+        cx.waiting("the database");
         backoff.wait(cx).await;
     }
 }
@@ -189,6 +190,7 @@ impl<'a> Run<'a> {
     ) -> Result<Next, MigrateError> {
         let known = self.job.files.last().map_or(0, File::version);
         let instance = Instance::new(known);
+        self.cx.step("read the ledger");
         while !self.cx.is_cancelled() {
             let instance = Some(&instance).filter(|_| !self.job.only_wait && !self.registered);
             let ledger = match session.check(instance).await {
@@ -291,6 +293,7 @@ impl<'a> Run<'a> {
         session: &mut M::Session,
         plan: &Plan<'_>,
     ) -> Result<bool, MigrateError> {
+        self.cx.step("apply");
         let mut rest = &plan.steps[..];
         while let Some(&file) = rest.first() {
             if !session.is_locked_for(file) {

@@ -56,6 +56,7 @@ where
         let error = match outcome {
             Ok(Ok(connection)) => {
                 if number > 1 {
+                    cx.step("connect");
                     tracing::info!(attempts = number, "connected to {target}");
                 }
                 return Ok(Connected {
@@ -80,6 +81,7 @@ where
             tracing::warn!(attempts = number, "{}; trying again", Chain(&error));
         }
         cx.attempt_failed(error.with_help());
+        cx.waiting("the database");
         backoff.wait(cx).await;
     }
     unreachable!("the numbers do not run out")

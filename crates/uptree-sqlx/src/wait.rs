@@ -19,6 +19,8 @@ pub(crate) struct Wait {
     backoff: Backoff,
     reminder: Reminder,
     applied: usize,
+    /// What is waited for, as the timeline has it.
+    what: &'static str,
 }
 
 impl Wait {
@@ -27,6 +29,7 @@ impl Wait {
             backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(1)),
             reminder: Reminder::new(),
             applied: 0,
+            what: "another process",
         }
     }
 
@@ -42,6 +45,7 @@ impl Wait {
         plan: &Plan<'_>,
         holder: Option<&str>,
     ) {
+        self.what = "another process, which migrates";
         let Some(first) = plan.steps.first() else {
             return;
         };
@@ -62,6 +66,7 @@ impl Wait {
         plan: &Plan<'_>,
         holder: Option<&str>,
     ) {
+        self.what = "another process to migrate";
         let Some(first) = plan.steps.first() else {
             return;
         };
@@ -82,6 +87,7 @@ impl Wait {
 
     /// This one may not read the ledger, and only waits: the start timeout counts.
     pub(crate) fn for_a_grant(&mut self, cx: &Starting, error: MigrateError) {
+        self.what = "the right to read the ledger";
         if self.reminder.is_due() {
             tracing::warn!("{}; trying again", Chain(&error));
         }
@@ -90,6 +96,7 @@ impl Wait {
 
     /// Somebody else writes, who may never end: the start timeout counts.
     pub(crate) fn for_a_writer(&mut self, cx: &Starting, error: MigrateError) {
+        self.what = "another writer";
         if self.reminder.is_due() {
             tracing::warn!("{}; trying again", Chain(&error));
         }
@@ -98,6 +105,7 @@ impl Wait {
 
     /// Another program, such as sqlx, waits for the lock: it goes first.
     pub(crate) fn for_a_turn(&mut self, first: &File) {
+        self.what = "another program, which goes first";
         if self.reminder.is_due() {
             tracing::info!(file = %first, "another program waits for the lock: it goes first");
         }
@@ -106,6 +114,7 @@ impl Wait {
 
     /// Sleeps for a moment, longer each time that nothing has moved on.
     pub(crate) async fn sleep(&mut self, cx: &Starting, pulse: &Pulse<'_>) {
+        cx.waiting(self.what);
         // A pause must not outlast a short start timeout.
         tokio::select! {
             () = self.backoff.wait(cx) => {}

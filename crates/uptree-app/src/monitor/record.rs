@@ -129,6 +129,12 @@ impl Record {
         let Some(start) = self.start(path) else {
             return;
         };
+        if let Some(last) = start.steps.last()
+            && (last.name == name && last.waiting == waiting)
+        {
+            // It is said again in each round of a loop.
+            return;
+        }
         end_step(start, at);
         if start.steps.len() == STEPS {
             start.steps.pop();
