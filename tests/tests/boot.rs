@@ -14,11 +14,14 @@ const SOON: Duration = Duration::from_secs(20);
 // ------------------------------------------------------------------ settings
 
 /// Every setting: its flag, its variable, what `--help` says it defaults to.
-const SETTINGS: [(&str, &str, &str); 18] = [
+const SETTINGS: &[(&str, &str, &str)] = &[
     ("addr", "ADDR", "127.0.0.1:4000"),
     ("body-limit", "BODY_LIMIT", "1MiB"),
     ("drain-delay", "DRAIN_DELAY", "0s; 5s in Kubernetes"),
     ("drain-limit", "DRAIN_LIMIT", "10s"),
+    ("admin-addr", "ADMIN_ADDR", "127.0.0.1:4001, if it is free"),
+    ("admin-token", "ADMIN_TOKEN", ""),
+    ("metrics-addr", "METRICS_ADDR", "none"),
     (
         "database-url",
         "DATABASE_URL",
@@ -45,6 +48,7 @@ const SETTINGS: [(&str, &str, &str); 18] = [
     ("stop-budget", "STOP_BUDGET", "what the children need"),
     ("log-format", "LOG_FORMAT", "pretty"),
     ("rust-log", "RUST_LOG", "info"),
+    ("spans", "SPANS", "off"),
 ];
 
 #[test]
@@ -59,7 +63,7 @@ fn the_help_lists_every_setting_with_its_variable_and_its_default() {
         .expect("the usage, then the settings");
     let settings: Vec<&str> = settings.split("\n      --").skip(1).collect();
     assert_eq!(settings.len(), SETTINGS.len(), "{all}");
-    for (flag, variable, default) in SETTINGS {
+    for &(flag, variable, default) in SETTINGS {
         let of_flag = |text: &&&str| text.split_whitespace().next() == Some(flag);
         let text = settings.iter().find(of_flag);
         let text = text.unwrap_or_else(|| panic!("no {flag} in {all}"));

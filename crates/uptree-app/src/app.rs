@@ -11,7 +11,7 @@ use uptree_supervisor::{
     StopCause, Stopper, Strategy, Supervisor, Tree, TreeError, TreeOptions,
 };
 
-use crate::{Exit, Monitor, chain};
+use crate::{Exit, Monitor, Spans, chain};
 
 /// A service: an ordered list of children under a root supervisor.
 ///
@@ -107,7 +107,7 @@ impl App {
         if let Some(exit) = refusal(&root.check(), &[]) {
             return exit;
         }
-        let mut running = Running::spawn(root, TreeOptions::default(), || ());
+        let mut running = Running::spawn(root, TreeOptions::default(), Spans::Off, || ());
         let stopper = running.stopper();
         let asked = async {
             stop.await;
@@ -147,9 +147,11 @@ impl Running {
     pub(crate) fn spawn(
         root: ChildSpec,
         mut options: TreeOptions,
+        spans: Spans,
         ending: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        let monitor = Monitor::new();
+        let monitor = Monitor::new(spans);
+        options.incarnation_spans = spans == Spans::Incarnations;
         let onlooker = Arc::new(Onlooker {
             monitor: monitor.clone(),
             ending: Box::new(ending),

@@ -29,9 +29,9 @@ pub use command::{Built, Command, CommandContext, CommandFuture, run_command};
 pub use exit::{Exit, chain};
 pub use facts::{Drains, Listens, Migrates};
 pub use health::{CheckState, HealthCheck, Missing, Readiness, ReadinessWatch};
-pub use logs::LogFormat;
+pub use logs::{LogFormat, log_layer};
 pub use monitor::{
-    Happened, JournalEntry, Measuring, Monitor, ProgressRecord, StartOutcome, StartRecord,
+    Happened, JournalEntry, Measuring, Monitor, ProgressRecord, Spans, StartOutcome, StartRecord,
     StepRecord, Timeline, TreeNode,
 };
 pub use plan::Plan;

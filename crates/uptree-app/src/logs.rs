@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Map, Value};
 use tracing::{Level, Subscriber, field::Visit};
 use tracing_subscriber::{
-    EnvFilter,
+    EnvFilter, Layer,
     fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
     registry::LookupSpan,
 };
@@ -59,6 +59,36 @@ pub(crate) fn init(format: LogFormat, filter: &str, output: Output) {
     // It fails only if there is a subscriber already.
     _ = tracing::subscriber::set_global_default(subscriber);
     std::panic::set_hook(Box::new(log_panic));
+}
+
+/// The log lines of a service as a layer, to stdout and without colours: for a program that sets up
+/// `tracing` by itself, to have a layer of its own beside them. Which lines there are is up to the
+/// filter that it sets with them.
+///
+/// A subscriber that is set before the tree is built, or while it is, stays: [`main`](crate::main)
+/// then sets none.
+///
+/// # Examples
+///
+/// ```
+/// use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+/// use uptree_app::{LogFormat, log_layer};
+///
+/// tracing_subscriber::registry()
+///     .with(EnvFilter::new("info"))
+///     .with(log_layer(LogFormat::Json))
+///     // Such as OpenTelemetry's:
+///     // .with(tracing_opentelemetry::layer().with_tracer(tracer))
+///     .init();
+/// ```
+pub fn log_layer<S>(format: LogFormat) -> impl Layer<S> + Send + Sync
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .log_internal_errors(false)
+        .event_format(Lines(format))
 }
 
 /// Puts a log line in the place of the line in which a command shows its progress on a terminal.

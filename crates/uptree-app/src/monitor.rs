@@ -3,6 +3,7 @@
 mod measure;
 mod meters;
 mod record;
+mod spans;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -23,6 +24,7 @@ use uptree_supervisor::{Event, EventKind, Log, Observer, Snapshot, StopCause, St
 use self::{measure::Measures, meters::Tally, record::Record};
 pub use self::{
     measure::Measuring,
+    spans::Spans,
     timeline::{
         Happened, JournalEntry, ProgressRecord, StartOutcome, StartRecord, StepRecord, Timeline,
     },
@@ -69,13 +71,15 @@ struct Inner {
     changed: Notify,
     watched: Watched,
     measures: Arc<Mutex<Measures>>,
+    /// `None` if nobody wants spans.
+    spans: Option<Mutex<spans::Open>>,
 }
 
 /// So many children of one list are looked at one by one; those after them are many alike.
 const LISTED: usize = 256;
 
 impl Monitor {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(spans: Spans) -> Self {
         meters::describe();
         Self {
             inner: Arc::new(Inner {
@@ -88,6 +92,7 @@ impl Monitor {
                 changed: Notify::new(),
                 watched: Watched::default(),
                 measures: Arc::default(),
+                spans: (spans != Spans::Off).then(Mutex::default),
             }),
         }
     }
@@ -188,6 +193,9 @@ impl Monitor {
         drop(tree);
         let now = self.inner.began.elapsed();
         self.record().on_ended(now);
+        if let Some(mut spans) = self.spans() {
+            spans.on_ended();
+        }
         self.tell_changed();
     }
 
@@ -203,6 +211,11 @@ impl Monitor {
     pub(crate) fn tell_changed(&self) {
         self.inner.version.fetch_add(1, Ordering::AcqRel);
         self.inner.changed.notify_waiters();
+    }
+
+    fn spans(&self) -> Option<MutexGuard<'_, spans::Open>> {
+        let spans = self.inner.spans.as_ref()?;
+        Some(spans.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn record(&self) -> MutexGuard<'_, Record> {
@@ -243,10 +256,18 @@ impl Observer for Monitor {
         if !is_alike {
             meters::count(event, &path);
         }
+        let stops = matches!(event.kind, EventKind::Stopping(StopCause::Shutdown))
+            || matches!(event.kind, EventKind::Ending if event.is_root());
+        if let Some(mut spans) = self.spans() {
+            if stops {
+                spans.on_stop(path.split('/').next().unwrap_or_default());
+            }
+            if !is_alike {
+                spans.note(event, &path);
+            }
+        }
         let mut record = self.record();
-        if matches!(event.kind, EventKind::Stopping(StopCause::Shutdown))
-            || matches!(event.kind, EventKind::Ending if event.is_root())
-        {
+        if stops {
             record.on_stop(at);
         }
         record.note(event, path, at);

@@ -255,7 +255,7 @@ fn run(
         // The main thread listens for as long as the tree lives.
         move || drop(tell.send(Told::Ending))
     };
-    let mut running = Running::spawn(root, options, ending);
+    let mut running = Running::spawn(root, options, settings.spans, ending);
     let (tree, monitor) = (running.stopper(), running.monitor().clone());
     let pulse = Arc::new(Pulse::default());
     let limit = settings.stall_limit.time();

@@ -16,7 +16,7 @@ use clap::{
 };
 
 use crate::{
-    LogFormat,
+    LogFormat, Spans,
     cli::{Commands, Secrets},
 };
 
@@ -50,6 +50,11 @@ pub struct ProcessSettings {
     )]
     #[arg(value_parser = log_filter)]
     pub log_filter: String,
+
+    /// Which spans there are for a tracing layer of the program's: of boot and stop, or of every
+    /// child's life too
+    #[arg(long, env, value_name = "SPANS", default_value = "off", value_parser = spans())]
+    pub spans: Spans,
 }
 
 impl Default for ProcessSettings {
@@ -61,6 +66,7 @@ impl Default for ProcessSettings {
             stall_limit: StallLimit::default(),
             log_format: LogFormat::Pretty,
             log_filter: "info".to_owned(),
+            spans: Spans::Off,
         }
     }
 }
@@ -178,6 +184,15 @@ fn log_format() -> impl TypedValueParser<Value = LogFormat> {
     names.map(|name| match name.as_str() {
         "json" => LogFormat::Json,
         _ => LogFormat::Pretty,
+    })
+}
+
+fn spans() -> impl TypedValueParser<Value = Spans> {
+    let names = PossibleValuesParser::new(["off", "lifecycle", "incarnations"]);
+    names.map(|name| match name.as_str() {
+        "lifecycle" => Spans::Lifecycle,
+        "incarnations" => Spans::Incarnations,
+        _ => Spans::Off,
     })
 }
 

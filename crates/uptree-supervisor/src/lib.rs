@@ -54,6 +54,7 @@ mod partition;
 mod pause;
 mod scope;
 mod slot;
+mod span;
 mod spec;
 mod state;
 mod supervision;

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-use crate::{ExitReason, Result, incarnation::Incarnation, worker::enter};
+use crate::{ExitReason, Result, incarnation::Incarnation, span, worker::enter};
 
 pin_project_lite::pin_project! {
     /// The child's own future. When it is dropped `body` goes first; then the incarnation ends.
@@ -48,6 +48,11 @@ pub(crate) fn spawn_root<F>(life: Arc<Incarnation>, body: F) -> JoinHandle<()>
 where
     F: Future<Output = Result> + Send + 'static,
 {
+    if life.tree().incarnation_spans {
+        let body = Some(span::of_incarnation(&life, body));
+        let life = Some(life);
+        return tokio::spawn(Root { body, life });
+    }
     tokio::spawn(Root {
         body: Some(body),
         life: Some(life),
@@ -109,15 +114,27 @@ where
     let Some(number) = life.open_task() else {
         return;
     };
+    let current = Some(life.clone());
+    let guard = TaskGuard {
+        life: life.clone(),
+        number,
+    };
     // Under no lock: a runtime that shuts down drops the future here and now.
-    let handle = tokio::spawn(Task {
-        body: Some(body),
-        current: Some(life.clone()),
-        guard: TaskGuard {
-            life: life.clone(),
-            number,
-        },
-    });
+    let handle = if life.tree().incarnation_spans {
+        let body = Some(span::of_task(body));
+        tokio::spawn(Task {
+            body,
+            current,
+            guard,
+        })
+    } else {
+        let body = Some(body);
+        tokio::spawn(Task {
+            body,
+            current,
+            guard,
+        })
+    };
     life.keep_task(number, &handle);
 }
 

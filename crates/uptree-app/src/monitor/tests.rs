@@ -7,14 +7,20 @@ use uptree_supervisor::{
     Context, IntoChild, Restart, Result, Starting, TreeOptions, service, worker,
 };
 
+mod spans;
+
 use super::*;
 use crate::{App, app::Running};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Runs an app; the task ends with its exit code.
 fn run(app: App) -> (JoinHandle<u8>, Stopper, Monitor) {
-    let mut running = Running::spawn(app.into_root(), TreeOptions::default(), || ());
+    run_with(app, Spans::Off)
+}
+
+/// Runs an app; the task ends with its exit code.
+fn run_with(app: App, spans: Spans) -> (JoinHandle<u8>, Stopper, Monitor) {
+    let mut running = Running::spawn(app.into_root(), TreeOptions::default(), spans, || ());
     let monitor = running.monitor().clone();
     let stopper = running.stopper();
     let task = tokio::spawn(async move { running.wait().await.code() });

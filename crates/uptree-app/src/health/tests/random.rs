@@ -210,7 +210,7 @@ fn told(readiness: &Readiness) -> (bool, Vec<(String, String)>) {
 #[test]
 fn the_count_the_table_and_the_history_agree() {
     each(2000, &deeds(), &async |deeds: &Vec<Deed>| {
-        let monitor = Monitor::new();
+        let monitor = Monitor::new(crate::Spans::Off);
         let mut history = History::default();
         let mut entries = [const { None }; 3];
         let mut watch = monitor.watch_readiness();

@@ -92,6 +92,7 @@ async fn play(case: &Case, world: &World) {
         abort_grace: Duration::from_millis(50),
         observer: Arc::new(world.clone()),
         extension: None,
+        incarnation_spans: false,
     };
     let before = Handle::current().metrics().num_alive_tasks();
     let tree = Tree::spawn(root.into_child(), options);
