@@ -181,8 +181,8 @@ pub enum EventKind<'a> {
 
 /// Whoever wants to know: one for each tree, told of every event in order, for each child.
 ///
-/// It is called where the event happens, in part under a lock of the child's, so it must be quick,
-/// must not block, and must not take a [`Snapshot`](crate::Snapshot).
+/// It is called where the event happens, so it must be quick, must not block, and must not take a
+/// [`Snapshot`](crate::Snapshot).
 pub trait Observer: Send + Sync + 'static {
     /// Takes note of `event`.
     fn observe(&self, event: &Event<'_>);

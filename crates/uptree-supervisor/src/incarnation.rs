@@ -426,9 +426,17 @@ impl Incarnation {
         drop(refused);
     }
 
-    /// Looks at how it ended, if it has.
+    /// Looks at how it ended, if it has. Under no lock: who is told of it may take his time, or block
+    /// on a log that nobody reads, and others look at this child meanwhile.
     pub(crate) fn with_exit<T>(&self, look: impl FnOnce(&ExitReason) -> T) -> Option<T> {
-        self.rest().exit().map(look)
+        let reason = self.take_exit()?;
+        let seen = look(&reason);
+        let mut rest = self.rest();
+        let later = rest.take_exit();
+        let refused = rest.keep_exit(reason);
+        drop(rest);
+        drop((later, refused));
+        Some(seen)
     }
 
     /// How it ended, for whoever is the last to ask.
@@ -463,7 +471,7 @@ impl Incarnation {
             return;
         }
         let normal = |exit: &ExitReason| matches!(exit, ExitReason::Normal);
-        let done = before & DONE != 0 && self.with_exit(normal) == Some(true);
+        let done = before & DONE != 0 && self.rest().exit().is_some_and(normal);
         let key = self.key();
         self.report(Report::Gone { key, done });
         let extra = |extra: &mut Extra| (extra.kept.take(), extra.below.upgrade());

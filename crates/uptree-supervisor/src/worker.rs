@@ -1,12 +1,12 @@
 //! On whose behalf each thread runs: known to the thread itself, and to whoever looks on from
 //! outside, such as a watchdog.
 //!
-//! Each thread has a cell that it alone writes to, around each call into the code of a child: plain
-//! stores, no lock, no clock. Who looks on reads the cells of all threads now and then. A call that
+//! Each thread shows it in a place that it alone writes to, around each call into the code of a child: plain
+//! stores, no lock, no clock. Who looks on reads those of all threads now and then. A call that
 //! is still the same after a while blocks its thread; only then it is looked up whose it is.
 
 use std::{
-    cell::RefCell,
+    cell::Cell,
     fmt,
     sync::{
         Arc, Mutex, PoisonError, Weak,
@@ -18,21 +18,21 @@ use crate::incarnation::Incarnation;
 
 /// What a thread is doing. Written by that thread alone, so that no write must wait for another.
 #[derive(Debug, Default)]
-struct Cell {
+struct Shown {
     /// The address of the incarnation that it runs for; 0 for none.
     who: AtomicUsize,
     /// The number of calls so far.
     tick: AtomicUsize,
 }
 
-/// The cells of the threads that have ever run for a child. They go with their threads.
-static CELLS: Mutex<Vec<Weak<Cell>>> = Mutex::new(Vec::new());
+/// What each thread shows that has ever run for a child. It goes with its thread.
+static SHOWN: Mutex<Vec<Weak<Shown>>> = Mutex::new(Vec::new());
 
 /// A thread that runs the code of children.
 struct Worker {
     /// The incarnation whose code it runs. Moved in and out, not counted.
-    current: RefCell<Option<Arc<Incarnation>>>,
-    cell: Arc<Cell>,
+    current: Cell<Option<Arc<Incarnation>>>,
+    shown: Arc<Shown>,
 }
 
 thread_local! {
@@ -41,30 +41,30 @@ thread_local! {
 
 impl Worker {
     fn new() -> Self {
-        let cell = Arc::new(Cell::default());
-        let mut cells = CELLS.lock().unwrap_or_else(PoisonError::into_inner);
-        cells.retain(|cell| cell.strong_count() > 0);
-        cells.push(Arc::downgrade(&cell));
+        let shown = Arc::new(Shown::default());
+        let mut all = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|shown| shown.strong_count() > 0);
+        all.push(Arc::downgrade(&shown));
         Self {
-            current: RefCell::default(),
-            cell,
+            current: Cell::default(),
+            shown,
         }
     }
 
     fn swap(&self, mine: &mut Option<Arc<Incarnation>>) {
-        std::mem::swap(&mut *self.current.borrow_mut(), mine);
+        *mine = self.current.replace(mine.take());
     }
 
     fn enter<T>(&self, mine: &mut Option<Arc<Incarnation>>, f: impl FnOnce() -> T) -> T {
         let who = mine.as_ref().map_or(0, address);
-        let before = self.cell.who.load(Ordering::Relaxed);
-        let tick = self.cell.tick.load(Ordering::Relaxed).wrapping_add(1);
-        self.cell.tick.store(tick, Ordering::Relaxed);
-        self.cell.who.store(who, Ordering::Relaxed);
+        let before = self.shown.who.load(Ordering::Relaxed);
+        let tick = self.shown.tick.load(Ordering::Relaxed).wrapping_add(1);
+        self.shown.tick.store(tick, Ordering::Relaxed);
+        self.shown.who.store(who, Ordering::Relaxed);
         self.swap(mine);
         let output = f();
         self.swap(mine);
-        self.cell.who.store(before, Ordering::Relaxed);
+        self.shown.who.store(before, Ordering::Relaxed);
         output
     }
 }
@@ -89,7 +89,11 @@ pub fn current() -> Option<ChildPath> {
 }
 
 pub(crate) fn current_life() -> Option<Arc<Incarnation>> {
-    let current = WORKER.try_with(|worker| worker.current.borrow().clone());
+    let current = WORKER.try_with(|worker| {
+        let current = worker.current.take();
+        worker.current.set(current.clone());
+        current
+    });
     current.ok().flatten()
 }
 
@@ -111,30 +115,30 @@ impl fmt::Display for ChildPath {
 ///
 /// [`Stopper::path_of`]: crate::Stopper::path_of
 pub fn polling() -> Vec<Polling> {
-    let cells = CELLS.lock().unwrap_or_else(PoisonError::into_inner);
-    let cells = cells.iter().filter_map(Weak::upgrade);
-    cells.filter_map(Polling::of).collect()
+    let all = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let all = all.iter().filter_map(Weak::upgrade);
+    all.filter_map(Polling::of).collect()
 }
 
 /// One call of a thread into the code of a child: a poll of one of its tasks, or the drop of one.
 #[derive(Clone, Debug)]
 pub struct Polling {
-    cell: Arc<Cell>,
+    shown: Arc<Shown>,
     who: usize,
     tick: usize,
 }
 
 impl Polling {
-    fn of(cell: Arc<Cell>) -> Option<Self> {
-        let tick = cell.tick.load(Ordering::Relaxed);
-        let who = cell.who.load(Ordering::Relaxed);
-        (who != 0).then_some(Self { cell, who, tick })
+    fn of(shown: Arc<Shown>) -> Option<Self> {
+        let tick = shown.tick.load(Ordering::Relaxed);
+        let who = shown.who.load(Ordering::Relaxed);
+        (who != 0).then_some(Self { shown, who, tick })
     }
 
     /// Whether that call has not returned, nor made another one.
     pub fn goes_on(&self) -> bool {
-        self.cell.tick.load(Ordering::Relaxed) == self.tick
-            && self.cell.who.load(Ordering::Relaxed) == self.who
+        self.shown.tick.load(Ordering::Relaxed) == self.tick
+            && self.shown.who.load(Ordering::Relaxed) == self.who
     }
 
     /// Whether it is made for this incarnation, provided that it still goes on.
@@ -145,7 +149,7 @@ impl Polling {
 
 impl PartialEq for Polling {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.cell, &other.cell) && (self.who, self.tick) == (other.who, other.tick)
+        Arc::ptr_eq(&self.shown, &other.shown) && (self.who, self.tick) == (other.who, other.tick)
     }
 }
 

@@ -110,7 +110,7 @@ fn two_lives(runtime: &Runtime) -> (Tree, Arc<Incarnation>, Arc<Incarnation>) {
 
 /// What this thread does, as others see it.
 fn own(stopper: &Stopper) -> Option<String> {
-    let cell = WORKER.with(|worker| worker.cell.clone());
+    let cell = WORKER.with(|worker| worker.shown.clone());
     stopper.path_of(&Polling::of(cell)?)
 }
 
@@ -121,7 +121,7 @@ fn a_call_within_a_call_is_seen_and_then_the_outer_one_again_as_another() {
     let stopper = tree.stopper();
     assert_eq!(own(&stopper), None);
     enter(&mut Some(one), || {
-        let cell = || WORKER.with(|worker| worker.cell.clone());
+        let cell = || WORKER.with(|worker| worker.shown.clone());
         let outer = Polling::of(cell()).expect("it runs for a child");
         assert_eq!(own(&stopper).as_deref(), Some("app/below/one"));
         enter(&mut Some(other), || {
@@ -148,7 +148,7 @@ fn a_child_of_another_tree_is_nobody() {
 
 #[test]
 fn a_cell_goes_with_its_thread() {
-    let thread = thread::spawn(|| WORKER.with(|worker| Arc::downgrade(&worker.cell)));
+    let thread = thread::spawn(|| WORKER.with(|worker| Arc::downgrade(&worker.shown)));
     let cell = thread.join().expect("no panic");
     assert_eq!(cell.strong_count(), 0);
 }

@@ -28,6 +28,7 @@ mod flat;
 mod forgotten;
 mod kill;
 mod nested;
+mod onlookers;
 mod random;
 mod restart;
 mod start;
