@@ -71,10 +71,32 @@ fn ask(addr: SocketAddr, path: &str) -> Option<Response> {
 
 #[test]
 fn a_child_that_blocks_one_worker_is_named_once_and_once_more_when_it_is_over() {
-    let envs = [("TOKIO_WORKER_THREADS", "4"), ("STALL_LIMIT", "2s")];
+    let admin = free_addr();
+    let admin_text = admin.to_string();
+    let envs = [
+        ("TOKIO_WORKER_THREADS", "4"),
+        ("STALL_LIMIT", "2s"),
+        ("ADMIN_ADDR", &*admin_text),
+    ];
     let (mut service, addr) = ready(&envs);
     order(addr, "/block/one");
     said(&service, &["WARN stall/blocker blocks a worker thread"]);
+    let tree = answers(admin, "/tree", 200).json();
+    let children = tree["children"].as_array().expect("it is a list");
+    for child in children {
+        let blocks = child["blocks_for_ms"]
+            .as_f64()
+            .is_some_and(|ms| ms >= 1000.0);
+        assert_eq!(blocks, child["id"] == "blocker", "{tree}");
+    }
+    let metrics = answers(admin, "/metrics", 200).text();
+    for line in [
+        "uptree_blocks_total 1",
+        "uptree_blocked_workers 1",
+        "uptree_stalled 0",
+    ] {
+        assert!(metrics.lines().any(|it| it == line), "{line}: {metrics}");
+    }
     // The others go on, however long it takes: that is no stall.
     thread::sleep(Duration::from_secs(4));
     answers(addr, "/alive", 200);

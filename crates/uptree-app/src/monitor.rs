@@ -102,7 +102,13 @@ impl Monitor {
     pub fn snapshot(&self) -> Option<Snapshot> {
         // Under no lock: the tree has locks of its own.
         let tree = self.tree().clone();
-        tree.map(|tree| tree.snapshot())
+        let mut snapshot = tree?.snapshot();
+        for blocked in self.blocked() {
+            if let Some(child) = snapshot.at_mut(&blocked.path) {
+                child.blocks_for = child.blocks_for.max(Some(blocked.age));
+            }
+        }
+        Some(snapshot)
     }
 
     /// Whether every child has started at least once.

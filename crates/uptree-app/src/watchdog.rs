@@ -10,6 +10,7 @@
 mod calls;
 mod clock;
 mod guard;
+mod measures;
 mod pulse;
 mod responder;
 mod stalls;
@@ -70,6 +71,7 @@ impl Watchdog {
         pulse: &Arc<Pulse>,
         stall_limit: Option<Duration>,
     ) -> io::Result<Self> {
+        measures::describe();
         let (runs, ended) = mpsc::channel();
         let mut dog = Dog {
             monitor: monitor.clone(),
@@ -165,6 +167,7 @@ impl Dog {
         let blocked = blocked.map(|(path, since)| (path.to_owned(), now - since));
         let watched = self.monitor.watched();
         let is_new = watched.publish(blocked, found);
+        measures::set(self.calls.blocking().count(), found.stall.is_some());
         if is_new || !changes.is_empty() {
             self.monitor.tell_changed();
         }
@@ -173,6 +176,7 @@ impl Dog {
     fn tell_of_call(&self, change: Change) {
         if matches!(change, Change::Blocks(..)) {
             self.monitor.watched().count_blocked();
+            measures::count_blocked();
         }
         aside(move || match change {
             Change::Blocks(child, time) => {
@@ -239,6 +243,7 @@ impl Dog {
             servers,
         });
         if is_new && let Some(stall) = self.monitor.stall() {
+            measures::count_stall(cause);
             let reason = stall.to_string();
             aside(move || {
                 tracing::error!(reason, "stalled: every request is answered 503");

@@ -291,7 +291,10 @@ impl Child for Endpoint {
         let _published = self.shared.local_addr.publish(addr)?;
         let monitor = cx.extension::<Monitor>();
         let guard = monitor.map(|monitor| guarded(&listener, monitor));
-        let guard = guard.transpose()?;
+        let mut guard = guard.transpose()?;
+        if !self.settings().probe_detail {
+            guard = guard.map(Guard::without_detail);
+        }
         let connections = &self.shared.connections;
         connections.meters.get_or_init(|| Meters::new(&cx.path()));
         let cx = cx.ready();

@@ -264,6 +264,7 @@ impl Incarnation {
             state,
             age,
             incarnation: self.restarts().into(),
+            blocks_for: None,
             children,
         }
     }

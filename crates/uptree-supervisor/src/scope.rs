@@ -249,6 +249,9 @@ pub struct Snapshot {
     pub age: Duration,
     /// How often it had been started before.
     pub incarnation: u64,
+    /// For how long its code has been blocking a thread: as far as somebody watches, which a
+    /// supervisor does not.
+    pub blocks_for: Option<Duration>,
     /// What is below it, in start order.
     pub children: Vec<Snapshot>,
 }
@@ -261,8 +264,19 @@ impl Snapshot {
             state: ChildState::Down,
             age,
             incarnation: 0,
+            blocks_for: None,
             children: Vec::new(),
         }
+    }
+
+    /// The child at this path, such as `service/repo`; this one is `service`.
+    pub fn at_mut(&mut self, path: &str) -> Option<&mut Self> {
+        let below = path.strip_prefix(&*self.id)?;
+        if below.is_empty() {
+            return Some(self);
+        }
+        let below = below.strip_prefix('/')?;
+        self.children.iter_mut().find_map(|it| it.at_mut(below))
     }
 
     /// The paths of the workers that are not down, with their state and its age.

@@ -205,7 +205,10 @@ pub(super) fn ms<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok,
 }
 
 #[expect(clippy::ref_option, reason = "serde passes it so")]
-fn opt_ms<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn opt_ms<S: Serializer>(
+    time: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match time {
         Some(time) => ms(time, serializer),
         None => serializer.serialize_none(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use uptree_supervisor::{ChildState, ChildType, Snapshot};
 
-use super::timeline::ms;
+use super::timeline::{ms, opt_ms};
 
 /// How many children of one supervisor are told of.
 const CHILDREN: usize = 1000;
@@ -29,6 +29,13 @@ pub struct TreeNode {
     pub age: Duration,
     /// How often it had been started before.
     pub incarnation: u64,
+    /// For how long its code has been blocking a worker thread.
+    #[serde(
+        rename = "blocks_for_ms",
+        serialize_with = "opt_ms",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub blocks_for: Option<Duration>,
     /// What is below it, in start order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<TreeNode>,
@@ -58,6 +65,7 @@ impl From<Snapshot> for TreeNode {
             },
             age: snapshot.age,
             incarnation: snapshot.incarnation,
+            blocks_for: snapshot.blocks_for,
             children: children.map(Self::from).collect(),
             children_left_out: left_out,
         }
