@@ -10,6 +10,9 @@ mod cli;
 mod command;
 mod exit;
 mod facts;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod logs;
 mod metrics;
