@@ -106,7 +106,7 @@ impl Teller {
     }
 
     fn stopping(&self) -> bool {
-        self.is_stopping || self.send(&[NotifyState::Stopping])
+        self.is_stopping || send(&[NotifyState::Stopping])
     }
 
     fn look(&mut self) {
@@ -118,7 +118,7 @@ impl Teller {
         self.version = version;
         let timeline = self.monitor.timeline();
         if !self.is_ready && self.monitor.is_booted() {
-            self.is_ready = self.send(&[NotifyState::Ready]);
+            self.is_ready = send(&[NotifyState::Ready]);
         }
         self.tell_status(&timeline);
         self.extend(&timeline);
@@ -131,7 +131,7 @@ impl Teller {
         let is_due = self.pinged.is_none_or(|pinged| pinged.elapsed() >= every);
         if is_due && watched.silent().is_none() && self.monitor.stall().is_none() {
             self.pinged = Some(Instant::now());
-            self.send(&[NotifyState::Watchdog]);
+            send(&[NotifyState::Watchdog]);
         }
     }
 
@@ -141,7 +141,7 @@ impl Teller {
             None if timeline.stop_at.is_some() => self.stopping_what(),
             None => status(timeline, self.monitor.is_booted()),
         };
-        if status != self.status && self.send(&[NotifyState::Status(&status)]) {
+        if status != self.status && send(&[NotifyState::Status(&status)]) {
             self.status = status;
         }
     }
@@ -169,13 +169,8 @@ impl Teller {
         if latest > self.progress {
             self.progress = latest;
             let micros = u32::try_from(self.extension.as_micros()).unwrap_or(u32::MAX);
-            self.send(&[NotifyState::ExtendTimeoutUsec(micros)]);
+            send(&[NotifyState::ExtendTimeoutUsec(micros)]);
         }
-    }
-
-    /// Says whether it was sent.
-    fn send(&self, words: &[NotifyState<'_>]) -> bool {
-        sd_notify::notify(words).is_ok()
     }
 }
 
@@ -199,4 +194,9 @@ fn starting(start: &StartRecord) -> String {
         Some(step) => format!("starting {child}: {}", step.name),
         None => format!("starting {child}"),
     }
+}
+
+/// Says whether it was sent.
+fn send(words: &[NotifyState<'_>]) -> bool {
+    sd_notify::notify(words).is_ok()
 }

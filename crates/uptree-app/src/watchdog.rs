@@ -149,7 +149,7 @@ impl Dog {
                 self.tree.path_of(call)
             });
         let servers = self.monitor.watched().guards.list();
-        let seen: Vec<_> = servers.iter().map(|server| server_of(server)).collect();
+        let seen: Vec<_> = servers.iter().map(server_of).collect();
         let found = self.stalls.look(now, self.pulse.count(), &seen);
         self.publish(now, &changes, &found);
         for change in changes {
@@ -164,7 +164,7 @@ impl Dog {
 
     fn publish(&self, now: Duration, changes: &[Change], found: &stalls::Found) {
         let blocked = self.calls.blocking();
-        let blocked = blocked.map(|(path, since)| (path.to_owned(), now - since));
+        let blocked = blocked.map(|(path, since)| (path.to_owned(), now.saturating_sub(since)));
         let watched = self.monitor.watched();
         let is_new = watched.publish(blocked, found);
         measures::set(self.calls.blocking().count(), found.stall.is_some());

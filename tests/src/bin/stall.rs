@@ -54,10 +54,10 @@ struct Settings {
 
 fn main() -> Exit {
     uptree::main(|s: Settings| {
-        let (tell, told) = unbounded_channel();
+        let (tell, orders) = unbounded_channel();
         let server = Arc::<Orders>::default();
         let endpoint = Endpoint::new(&s.http).routes(routes(tell, &server));
-        let told = Arc::new(Mutex::new(told));
+        let orders = Arc::new(Mutex::new(orders));
         let serves = s.server_addr.map(|addr| {
             let state = (addr, Arc::clone(&server));
             worker("server", state, serve)
@@ -65,7 +65,7 @@ fn main() -> Exit {
         App::new("stall")
             .child(endpoint.clone())
             .children(s.steps.map(|steps| service("steps", steps, step)))
-            .child(worker("blocker", (told, s.blocks_in_stop), block))
+            .child(worker("blocker", (orders, s.blocks_in_stop), block))
             .children(serves)
             .child(Ready::new(&endpoint))
     })

@@ -61,12 +61,12 @@ impl<C: PartialEq> Calls<C> {
             }
             if let Whose::Told(path) = &mut known.whose {
                 let path = std::mem::take(path);
-                changes.push(Change::Over(path, now - known.since));
+                changes.push(Change::Over(path, now.saturating_sub(known.since)));
             }
             false
         });
         for known in &mut self.known {
-            let age = now - known.since;
+            let age = now.saturating_sub(known.since);
             if age >= LIMIT && matches!(known.whose, Whose::Unasked) {
                 let path = match all_have_moved(&known.workers, workers) {
                     true => None,

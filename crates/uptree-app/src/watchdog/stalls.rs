@@ -51,7 +51,7 @@ impl Mark {
         if count != self.count {
             *self = Self { count, since: now };
         }
-        now - self.since
+        now.saturating_sub(self.since)
     }
 }
 
