@@ -217,6 +217,14 @@ fn the_tree_is_the_one_that_the_manifest_s_own_settings_make() {
         (
             with(
                 &text,
+                variable,
+                &format!("{variable}            - {{name: SHOW_BLOCKING_QUERIES, value: 'yes'}}\n"),
+            ),
+            &["unexpected value 'yes' for '--show-blocking-queries'"],
+        ),
+        (
+            with(
+                &text,
                 "- name: DATABASE_URL",
                 "- {name: DATABASE_URL, value: 'postgres://app:hunter2@db/shop'}\n            \
                  - name: OTHER",
@@ -237,6 +245,8 @@ fn the_tree_is_the_one_that_the_manifest_s_own_settings_make() {
         ),
     ] {
         let found = check("service", &changed);
+        // And nothing else, because of it.
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
         for expected in expected {
             assert!(
                 found.iter().any(|line| line.contains(expected)),

@@ -115,10 +115,21 @@ impl Commands {
     fn of(commands: &[&dyn Command]) -> Self {
         let run = clap::Command::new(RUN).about("Runs the service, as it does without a command");
         let mut all = vec![(run, &[][..])];
-        let named = commands.iter();
-        all.extend(named.map(|command| (command.clap(), command.headings())));
-        let looking = commands.iter().filter(|command| command.looks_only());
-        let looking = looking.map(|command| command.clap().get_name().to_owned());
+        let mut looking = HashSet::new();
+        for command in commands {
+            let clap = command.clap();
+            // The first of a name is the one that is found.
+            if all
+                .iter()
+                .any(|(before, _)| before.get_name() == clap.get_name())
+            {
+                continue;
+            }
+            if command.looks_only() {
+                looking.insert(clap.get_name().to_owned());
+            }
+            all.push((clap, command.headings()));
+        }
         let mut taken = HashSet::new();
         for (command, _) in &all {
             collect_names(command, &mut taken);
@@ -126,7 +137,7 @@ impl Commands {
         Self {
             all,
             taken,
-            looking: looking.collect(),
+            looking,
         }
     }
 
@@ -377,6 +388,82 @@ mod tests {
             assert!(error.contains("--token <TOKEN>"), "{error}");
             assert!(!error.contains("--key <KEY>\n"), "{error}");
         }
+    }
+
+    #[test]
+    fn of_two_commands_of_one_name_the_first_is_taken() {
+        struct Other;
+
+        impl Command for Other {
+            fn clap(&self) -> clap::Command {
+                clap::Command::new("sail").subcommand(clap::Command::new("in"))
+            }
+
+            fn looks_only(&self) -> bool {
+                true
+            }
+
+            fn run(&self, _: &ArgMatches, _: CommandContext) -> CommandFuture {
+                Box::pin(async { Exit::clean() })
+            }
+        }
+
+        let commands = Commands::of(&[&Sail, &Other]);
+        assert!(!commands.looks_only("sail"));
+        let whole = commands.beside(clap::Command::new("shop"));
+        whole.clone().debug_assert();
+        assert!(
+            whole
+                .clone()
+                .try_get_matches_from(["shop", "sail", "out"])
+                .is_ok()
+        );
+        assert!(whole.try_get_matches_from(["shop", "sail", "in"]).is_err());
+    }
+
+    #[test]
+    fn a_secret_that_is_missing_is_stood_in_for_where_the_list_is_only_looked_at() {
+        #[derive(clap::Args)]
+        struct Secretive {
+            #[arg(long, hide_env_values = true)]
+            number: u16,
+            #[arg(long, hide_env_values = true, value_parser = |text: &str| {
+                text.starts_with("http").then(|| text.to_owned()).ok_or("takes a URL")
+            })]
+            url: String,
+            #[arg(long)]
+            name: String,
+        }
+
+        let read = |words: &str, secrets| {
+            let words = words.split_whitespace().map(OsString::from).collect();
+            let line = super::read::<Secretive>(&[&Sail], words, secrets);
+            line.map_err(|exit| exit.failure().unwrap_or_default().to_owned())
+        };
+        let error = read("shop --name a run", Secrets::Needed).err();
+        let error = error.expect("it needs them");
+        assert!(
+            error.contains("--number") && error.contains("--url"),
+            "{error}"
+        );
+        let line = read("shop --name a --number 7", Secrets::StoodInFor);
+        let line = line.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(line.own.number, 7);
+        assert!(line.own.url.starts_with("http") && line.own.name == "a");
+        // What shapes the list is not.
+        let error = read("shop run", Secrets::StoodInFor).err();
+        let error = error.expect("it has no name");
+        assert!(
+            error.contains("--name") && !error.contains("--url"),
+            "{error}"
+        );
+        // What is given and is wrong is told.
+        let error = read("shop --name a --number x", Secrets::StoodInFor).err();
+        let error = error.expect("x is no number");
+        assert!(
+            error.starts_with("error: --number: invalid digit"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -87,21 +87,15 @@ pub(crate) fn line(
         for value in values {
             match setting.takes_value {
                 true => line.push(format!("{flag}={value}")),
-                false if is_true(value) => line.push(flag.to_owned()),
-                false => {}
+                false if value == "true" => line.push(flag.to_owned()),
+                false if value == "false" => {}
+                // It is not taken, and said so.
+                false => line.push(format!("{flag}={value}")),
             }
         }
     }
     line.extend(words.iter().cloned());
     line
-}
-
-/// As clap reads the variable of a flag without a value.
-fn is_true(text: &str) -> bool {
-    !matches!(
-        text.to_ascii_lowercase().as_str(),
-        "n" | "no" | "f" | "false" | "off" | "0"
-    )
 }
 
 #[cfg(test)]
@@ -142,7 +136,8 @@ mod tests {
                 &["run"],
                 &["--a=1", "--b", "run"],
             ),
-            (&[("B", "off")], &[], &["--a=1"]),
+            (&[("B", "false")], &[], &["--a=1"]),
+            (&[("B", "1")], &[], &["--a=1", "--b=1"]),
             (&[], &["x"], &["--a=1", "x"]),
         ] {
             let variables = variables.iter();

@@ -45,13 +45,13 @@ pub fn main<S: Args>(build: impl Fn(S) -> App) -> Exit {
 }
 
 /// Runs a service as [`main`] does, with commands of its own beside those of the features:
-/// [`uptree_app::main_with`].
+/// [`uptree_app::main_with`]. One that has the name of another of these replaces it.
 ///
 /// # Panics
 ///
 /// If `build` does.
 pub fn main_with<S: Args>(commands: &[&dyn Command], build: impl Fn(S) -> App) -> Exit {
-    let all: Vec<_> = COMMANDS.iter().chain(commands).copied().collect();
+    let all: Vec<_> = commands.iter().chain(COMMANDS).copied().collect();
     uptree_app::main_with(&all, build)
 }
 

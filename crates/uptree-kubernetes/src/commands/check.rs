@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, Read, Write},
+    path::Path,
 };
 
 use clap::{Arg, ArgAction, ArgMatches};
@@ -149,21 +150,17 @@ pub(crate) struct Question<'a> {
     pub(crate) case: Case<'a>,
     variables: BTreeMap<String, String>,
     words: Vec<String>,
+    /// What Kubernetes makes of a `DRAIN_DELAY` that nobody sets.
+    delay: Option<String>,
 }
 
 impl<'a> Question<'a> {
     pub(crate) fn new((workload, container): (&'a Workload, &'a Container), here: &Built) -> Self {
         let secrets = here.settings.iter().filter(|setting| setting.is_secret);
         let service = Service::of(here);
-        let mut variables = known(container);
-        let in_kubernetes = service.drains.map(|drains| drains.delay_in_kubernetes);
-        if let Some(delay) = in_kubernetes.filter(|_| !is_set(here, "DRAIN_DELAY")) {
-            let said = variables.entry("DRAIN_DELAY".to_owned()).or_default();
-            // One that is empty is not set.
-            if said.is_empty() {
-                *said = setting(delay);
-            }
-        }
+        let delay = service
+            .drains
+            .map(|drains| setting(drains.delay_in_kubernetes));
         let case = Case {
             workload,
             container,
@@ -176,39 +173,62 @@ impl<'a> Question<'a> {
         };
         Self {
             case,
-            variables,
-            words: words(container),
+            variables: known(container),
+            delay: delay.filter(|_| !is_set(here, "DRAIN_DELAY")),
+            words: words(container, &program()),
         }
     }
 
     async fn ask(&self, cx: &CommandContext) -> Option<Result<Built, Vec<String>>> {
-        let variables: Vec<_> = self.variables.clone().into_iter().collect();
+        let variables: Vec<_> = self.variables().into_iter().collect();
         cx.built_with(&variables, &self.words).await
+    }
+
+    fn variables(&self) -> BTreeMap<String, String> {
+        let mut variables = self.variables.clone();
+        if let Some(delay) = &self.delay {
+            let said = variables.entry("DRAIN_DELAY".to_owned()).or_default();
+            // One that is empty is not set.
+            if said.is_empty() {
+                said.clone_from(delay);
+            }
+        }
+        variables
     }
 
     /// Takes an answer; whether that was the last.
     pub(crate) fn take(&mut self, answer: Option<Result<Built, Vec<String>>>) -> bool {
-        let case = &mut self.case;
         match answer {
             Some(Ok(built)) => {
-                case.service = Service::of(&built);
-                case.command = built.command;
+                self.case.service = Service::of(&built);
+                self.case.command = built.command;
             }
             Some(Err(wrong)) => {
                 let before = self.variables.len();
                 let is_good = |name: &str| !wrong.iter().any(|wrong| names(wrong, name));
                 self.variables.retain(|name, _| is_good(name));
-                case.wrong.extend(wrong);
+                self.case.wrong.extend(wrong);
                 // Without what is wrong the rest can be looked at too.
-                return self.variables.len() == before;
+                if self.variables.len() < before {
+                    return false;
+                }
+                if !self.words.is_empty() {
+                    self.words.clear();
+                    return false;
+                }
+                self.overlay();
             }
-            None => {
-                case.service = overlaid(case.service.clone(), &self.variables);
-                let mut words = self.words.iter().filter(|word| !word.starts_with('-'));
-                case.command = words.next().filter(|word| *word != "run").cloned();
-            }
+            None => self.overlay(),
         }
         true
+    }
+
+    fn overlay(&mut self) {
+        let variables = self.variables();
+        let case = &mut self.case;
+        case.service = overlaid(case.service.clone(), &variables);
+        let mut words = self.words.iter().filter(|word| !word.starts_with('-'));
+        case.command = words.next().filter(|word| *word != "run").cloned();
     }
 }
 
@@ -217,23 +237,34 @@ fn names(complaint: &str, variable: &str) -> bool {
     complaint.split([' ', ':']).next() == Some(variable)
 }
 
-/// What the container gives to the service's program.
-fn words(container: &Container) -> Vec<String> {
-    let program = container
+/// What the container gives to the service's program, which is called `program`.
+fn words(container: &Container, program: &str) -> Vec<String> {
+    let all = container.command.iter().chain(&container.args);
+    let Some(first) = container.command.first() else {
+        return all.cloned().collect();
+    };
+    let is_called = |word: &str, name: &str| word.rsplit('/').next() == Some(name);
+    // Behind an init, perhaps.
+    let at = container
         .command
-        .first()
-        .map(String::as_str)
-        .unwrap_or_default();
-    // What a shell makes of its line is not known.
-    if program
-        .rsplit('/')
-        .next()
-        .is_some_and(|name| name.ends_with("sh"))
-    {
-        return Vec::new();
+        .iter()
+        .position(|word| is_called(word, program));
+    let is_shell = ["sh", "bash", "ash", "dash"]
+        .iter()
+        .any(|name| is_called(first, name));
+    match at {
+        Some(at) => all.skip(at + 1).cloned().collect(),
+        // What a shell makes of its line is not known.
+        None if is_shell => Vec::new(),
+        None => all.skip(1).cloned().collect(),
     }
-    let behind = container.command.iter().skip(1);
-    behind.chain(&container.args).cloned().collect()
+}
+
+/// What this program is called.
+fn program() -> String {
+    let path = std::env::args_os().next().unwrap_or_default();
+    let name = Path::new(&path).file_stem();
+    name.unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn as_text(file: &str, checked: &[String], findings: &[Finding]) -> String {
@@ -274,4 +305,33 @@ fn as_object(checked: &[String], findings: &[Finding]) -> serde_json::Value {
         "checked": checked,
         "findings": findings.collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_s_words_are_found_behind_an_init_and_not_in_a_shell() {
+        for (container, expected) in [
+            ("args: [run]", &["run"][..]),
+            ("command: [/shop, run]", &["run"]),
+            (
+                "command: [/shop]\n      args: [--addr, x]",
+                &["--addr", "x"],
+            ),
+            (
+                "command: [/sbin/tini, --, /bin/shop, migrate]\n      args: [up]",
+                &["migrate", "up"],
+            ),
+            ("command: [/other, run]", &["run"]),
+            ("command: [/bin/sh, -c, exec shop run]", &[]),
+            ("image: x", &[]),
+        ] {
+            let text =
+                format!("kind: Pod\nspec:\n  containers:\n    - name: a\n      {container}\n");
+            let pod = crate::workloads(&text).unwrap().remove(0);
+            assert_eq!(words(&pod.containers[0], "shop"), expected, "{container}");
+        }
+    }
 }

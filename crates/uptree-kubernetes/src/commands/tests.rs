@@ -213,6 +213,24 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn whatever_it_is_given_check_comes_to_an_end(
+        sample in samples(),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), 0..40_usize, "[-{}\\[\\]:&*#|>!%@`'\"~<a0 \n]{0,4}"), 1..8),
+    ) {
+        let mut text: Vec<char> = sample.print().unwrap().chars().collect();
+        for (at, length, put) in changes {
+            let at = at.index(text.len());
+            let end = (at + length).min(text.len());
+            text.splice(at..end, put.chars());
+        }
+        let text: String = text.into_iter().collect();
+        // Either answer will do.
+        drop(sample.check(&text));
+    }
+}
+
 /// A sample in which everything is there.
 fn whole() -> Sample {
     Sample {
