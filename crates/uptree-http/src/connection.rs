@@ -190,6 +190,15 @@ impl Connection {
         }
     }
 
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether nothing is asked on it, and it has not been told to be gone.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.is_engaged() && !self.is_parting() && self.order() < Order::Cut
+    }
+
     /// Whether it was opened after the last call.
     pub(crate) fn is_late(&self) -> bool {
         self.late

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use crate::{
     connection::{Connection, Order},
     gate::{Gate, Stage},
+    limits::ROOM,
     meters::Meters,
 };
 
@@ -79,6 +80,22 @@ impl Connections {
         for connection in self.list() {
             connection.tell(order);
         }
+    }
+
+    /// Closes idle connections, so that others can be accepted: those on which nothing has been
+    /// asked yet first, and the oldest first. Says how many.
+    ///
+    /// A client may have a request on its way; but one that is turned away at the door may be who
+    /// asks whether the process is alive.
+    pub(crate) fn make_room(&self) -> usize {
+        let mut idle = self.list();
+        idle.retain(|connection| connection.is_idle());
+        idle.sort_unstable_by_key(|connection| (connection.answered(), connection.number()));
+        idle.truncate(ROOM);
+        for connection in &idle {
+            connection.tell(Order::Cut);
+        }
+        idle.len()
     }
 
     pub(crate) fn request_ended(&self) {
@@ -176,6 +193,25 @@ mod tests {
             drop(request.expect("the gate was open"));
         }
         waiter.await.expect("no panic");
+    }
+
+    #[tokio::test]
+    async fn room_is_made_by_those_that_ask_nothing_the_oldest_first() {
+        let all = Connections::new();
+        all.gate.set(Stage::Open);
+        let connections: Vec<_> = (0..ROOM + 9).map(|_| all.open()).collect();
+        // The first has asked before, the second is asking, the third is a websocket.
+        connections[0].answering();
+        let _asks = connections[1].enter();
+        let _speaks = connections[2].begin_stream();
+        assert_eq!(all.make_room(), ROOM);
+        let cut = |connection: &Arc<Connection>| connection.order() == Order::Cut;
+        assert!(!connections[..3].iter().any(cut));
+        assert!(connections[3..ROOM + 3].iter().all(cut));
+        assert!(!connections[ROOM + 3..].iter().any(cut));
+        assert_eq!(all.make_room(), 7, "and the one that has asked before");
+        assert!(cut(&connections[0]));
+        assert_eq!(all.make_room(), 0);
     }
 
     #[tokio::test]

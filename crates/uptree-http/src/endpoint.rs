@@ -213,7 +213,7 @@ impl Endpoint {
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
-                    let wait = failures.next(&error);
+                    let wait = failures.next(&error, self.connections().make_room());
                     if let Some(accepting) = accepting {
                         accepting.failed();
                     }
@@ -389,10 +389,11 @@ struct Failures {
 }
 
 impl Failures {
-    /// Notes one more; says how long to wait before the next try.
-    fn next(&mut self, error: &io::Error) -> Duration {
+    /// Notes one more, for which so many connections were closed to make room; says how long to
+    /// wait before the next try.
+    fn next(&mut self, error: &io::Error, closed: usize) -> Duration {
         if self.count == 0 {
-            tracing::error!(%error, "cannot accept connections; trying on");
+            tracing::error!(%error, closed, "cannot accept connections; trying on");
         }
         let wait = BACKOFF.saturating_mul(1 << self.count.min(16));
         self.count = self.count.saturating_add(1);
@@ -415,11 +416,11 @@ mod tests {
     fn failures_are_tried_again_at_growing_intervals_until_one_succeeds() {
         let mut failures = Failures::default();
         let emfile = io::Error::from_raw_os_error(24);
-        let mut waits = || failures.next(&emfile).as_millis();
+        let mut waits = || failures.next(&emfile, 0).as_millis();
         let found = [(); 9].map(|()| waits());
         assert_eq!(found, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
         failures.end();
-        assert_eq!(failures.next(&emfile), BACKOFF);
+        assert_eq!(failures.next(&emfile, 0), BACKOFF);
     }
 
     #[cfg(target_os = "linux")]

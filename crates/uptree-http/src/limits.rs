@@ -44,6 +44,9 @@ pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// header of HTTP/1.1 has to fit in; it may have 100 fields, which is HTTP's own limit.
 pub(crate) const BUFFER: usize = 64 * 1024;
 
+/// How many idle connections are closed at a time when no other can be accepted.
+pub(crate) const ROOM: usize = 64;
+
 /// How many streams an HTTP/2 client may have at a time.
 pub(crate) const STREAMS: u32 = 200;
 

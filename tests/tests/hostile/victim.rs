@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use uptree_tests::http::Connection;
 use uptree_tests::{Database, Example};
 
@@ -78,6 +78,18 @@ impl Victim {
         assert!(more <= kilobytes, "{more} kB more than before");
         assert_eq!(self.service.process.ended(), None);
         came
+    }
+
+    /// Lets it have no more than so many files open from now on.
+    pub(crate) fn limit_files(&self, files: u64) {
+        let pid = i32::try_from(self.service.process.pid()).expect("a process id");
+        let pid = Pid::from_raw(pid).expect("it is not 0");
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        let limit = Rlimit {
+            current: Some(files),
+            maximum,
+        };
+        prlimit(Some(pid), Resource::Nofile, limit).expect("it is one's own process");
     }
 
     /// Serves its own clients still, and stops as ever.
