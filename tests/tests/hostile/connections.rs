@@ -118,14 +118,15 @@ fn ten_thousand_connections_that_have_asked_once_hold_up_nobody() {
 #[test]
 fn more_idle_connections_than_it_may_have_files_open_do_not_shut_out_the_probes() {
     const FILES: u64 = 100;
+    const CLIENTS: usize = 500;
     let mut victim = Victim::boot();
     victim.limit_files(FILES);
     victim.withstands(50_000, |addr| {
-        Slow::open(addr, 5 * FILES as usize, b"", b"").go_on(A_WHILE)
+        Slow::open(addr, CLIENTS, b"", b"").go_on(A_WHILE)
     });
     victim.withstands(50_000, |addr| {
         let request = b"GET /readings?limit=1 HTTP/1.1\r\nhost: x\r\n\r\n";
-        Slow::open(addr, 5 * FILES as usize, request, b"").go_on(A_WHILE)
+        Slow::open(addr, CLIENTS, request, b"").go_on(A_WHILE)
     });
     victim.is_well();
 }
