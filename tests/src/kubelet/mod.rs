@@ -3,6 +3,7 @@
 //! | | |
 //! |---|---|
 //! | [`Pod`] | one container: run, probed, killed and run again as a kubelet does it |
+//! | [`PodSpec`] | what it is to be, in words or as a manifest has it |
 //! | [`Probe`] | what is asked, how often, and how many answers make a verdict |
 //! | [`Endpoints`] | which pods a Service's connections go to; whoever connects learns of a change with a lag |
 //! | [`Deployment`] | replicas, and the rolling update of them |
@@ -20,6 +21,7 @@
 mod container;
 mod deployment;
 mod endpoints;
+mod manifest;
 mod pod;
 mod probe;
 mod status;

@@ -1,6 +1,7 @@
 //! Whole lives of a service in Kubernetes: booted, probed, updated, killed and drained as a kubelet
 //! and a Deployment do it.
 
+mod by_manifest;
 mod itself;
 mod lasting;
 mod migration;
