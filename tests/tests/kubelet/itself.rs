@@ -80,8 +80,13 @@ fn shell(script: &'static str) -> (PodSpec, Answers) {
     (spec, answers)
 }
 
-const HEEDS: &str = "trap 'exit 7' TERM; while :; do sleep 0.01; done";
-const IGNORES: &str = "trap '' TERM; while :; do sleep 0.01; done";
+const HEEDS: &str = "trap 'exit 7' TERM; echo trapped; while :; do sleep 0.01; done";
+const IGNORES: &str = "trap '' TERM; echo trapped; while :; do sleep 0.01; done";
+
+/// Whether the shell does with SIGTERM what its script says.
+fn is_trapped(pod: &Pod) -> bool {
+    pod.log().contains("trapped")
+}
 
 #[test]
 fn nothing_else_is_asked_before_the_startup_probe_has_succeeded() {
@@ -110,7 +115,7 @@ fn three_failures_of_liveness_have_a_container_stopped_and_run_again() {
     let (mut spec, answers) = shell(HEEDS);
     spec.pre_stop = Some(PreStop::Sleep(Duration::from_millis(300)));
     let pod = Pod::start(spec);
-    pod.wait_until(LONG, |status| status.ready);
+    pod.wait_until(LONG, |status| status.ready && is_trapped(&pod));
     answers.bad(&["/liveness"]);
     let status = pod.wait_until(LONG, |status| status.first(&Event::Term).is_some());
     answers.bad(&[]);
@@ -131,7 +136,7 @@ fn who_has_not_ended_when_the_grace_is_over_is_killed() {
     let (mut spec, answers) = shell(IGNORES);
     spec.grace = Duration::from_millis(400);
     let pod = Pod::start(spec);
-    pod.wait_until(LONG, |status| status.ready);
+    pod.wait_until(LONG, |status| status.ready && is_trapped(&pod));
     answers.bad(&["/liveness"]);
     let status = pod.wait_until(LONG, |status| !status.ends().is_empty());
     assert_eq!(status.ends(), [Ended::Signal(9)]);
@@ -145,7 +150,9 @@ fn a_pod_that_is_deleted_leaves_its_endpoints_and_is_asked_for_readiness_alone()
     spec.grace = Duration::from_millis(500);
     let endpoints = Endpoints::new(Duration::ZERO);
     let pod = Pod::start_behind(&endpoints, spec);
-    pod.wait_until(LONG, |_| endpoints.addrs() == [pod.addr()]);
+    pod.wait_until(LONG, |_| {
+        endpoints.addrs() == [pod.addr()] && is_trapped(&pod)
+    });
     pod.delete();
     assert!(endpoints.addrs().is_empty());
     let status = pod.wait_until(LONG, |status| status.gone);
