@@ -132,6 +132,27 @@ fn what_manifest_prints_check_accepts() {
         let text = manifest("service", &words, envs);
         assert_eq!(check("service", &text), [""; 0], "{text}");
     }
+    // The Job does not listen: it has neither the certificate nor the port.
+    let mut envs = given.to_vec();
+    envs.extend([("ADMIN_ADDR", "0.0.0.0:4001"), ("RUST_LOG", "debug")]);
+    let answer = run("service", &["manifest", "--migration-job"], &envs, "");
+    let all = workloads(&answer.stdout).expect("it is a manifest");
+    let job = &all
+        .iter()
+        .find(|it| it.kind == "Job")
+        .expect("it has one")
+        .containers[0];
+    let names: Vec<_> = job.env.keys().collect();
+    assert_eq!(
+        names,
+        ["ADMIN_TOKEN", "DATABASE_URL", "MIGRATE_URL", "RUST_LOG"]
+    );
+    assert_eq!(
+        check("service", &answer.stdout),
+        [""; 0],
+        "{}",
+        answer.stdout
+    );
     // The files are not here: that is said, and the manifest is for where they are.
     let answer = run("minimal", &["manifest"], &given, "");
     assert_eq!(answer.code, Some(0), "{}", answer.stderr);

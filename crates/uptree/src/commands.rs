@@ -57,7 +57,9 @@ pub fn main_with<S: Args>(commands: &[&dyn Command], build: impl Fn(S) -> App) -
 
 /// The commands of the features, for a program with a command line of its own.
 ///
-/// A setting of the program stands after the command too if its argument is `global`.
+/// A setting of the program stands after the command too if its argument is `global`. `manifest` and
+/// `check` do not know the program's settings then: the first names no secret, and the second takes of
+/// a manifest's variables those that are Uptree's own.
 ///
 /// # Examples
 ///
@@ -89,6 +91,8 @@ pub fn main_with<S: Args>(commands: &[&dyn Command], build: impl Fn(S) -> App) -
 ///     }
 /// }
 ///
+/// let line = Line::parse_from(["shop", "plan"]);
+/// assert_eq!(run(line).code(), 0);
 /// # #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))] {
 /// let line = Line::parse_from(["shop", "migrate", "status"]);
 /// // The list has no migrator.

@@ -8,6 +8,19 @@ use crate::{
     sheet::{Sheet, quoted},
 };
 
+/// Settings of what listens and drains, which the Job does not. Of some of them it would miss what
+/// they name: a certificate, a token.
+const NOT_ITS: &[&str] = &[
+    "ADDR",
+    "TLS_CERT",
+    "TLS_KEY",
+    "ADMIN_ADDR",
+    "METRICS_ADDR",
+    "DRAIN_DELAY",
+    "STOP_BUDGET",
+    "MIGRATE",
+];
+
 impl Draft<'_> {
     pub(super) fn job(&self, sheet: &mut Sheet, path: &str, cancel_grace: Duration) {
         let name = job_name(&self.wanted.name, &self.wanted.image);
@@ -43,7 +56,7 @@ impl Draft<'_> {
                             sheet.line(format!("name: {}", self.wanted.name));
                             sheet.line(format!("image: {}", quoted(&self.wanted.image)));
                             self.args(sheet, &["migrate", "up"]);
-                            let env = self.settings(&["ADDR", "DRAIN_DELAY", "STOP_BUDGET", "MIGRATE"]);
+                            let env = self.settings(NOT_ITS);
                             let secrets = self.secrets();
                             if !env.is_empty() || !secrets.is_empty() {
                                 sheet.block("env", |sheet| {
