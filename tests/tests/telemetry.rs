@@ -105,14 +105,13 @@ fn the_admin_port_tells_of_the_tree_the_boot_and_what_is_measured() {
         let format = answer.header("content-type").unwrap_or_default();
         assert!(format.starts_with("text/plain; version=0.0.4"), "{format}");
         let text = answer.text();
-        for child in ["endpoint", "repo", "ingestion", "ready"] {
+        for child in ["endpoint", "repo", "migrator", "ingestion", "ready"] {
             is(
                 &text,
                 &format!("uptree_child_up{{child=\"service/{child}\"}}"),
                 1.0,
             );
         }
-        is(&text, "uptree_child_up{child=\"service/migrator\"}", 0.0);
         is(
             &text,
             "uptree_child_starts_total{child=\"service/repo\"}",

@@ -62,12 +62,12 @@ pub(super) fn describe() {
     describe_gauge!(
         "uptree_child_up",
         Unit::Count,
-        "Whether a child is up: 0 or 1"
+        "Whether a child is up: 1, also if it has done its work, or 0"
     );
     describe_gauge!(
         "uptree_child_start_seconds",
         Unit::Seconds,
-        "How long the latest start of a child took, in seconds"
+        "How long the latest start of a child took"
     );
     describe_gauge!(
         "uptree_dynamic_up",
@@ -77,7 +77,7 @@ pub(super) fn describe() {
     describe_gauge!(
         "uptree_boot_seconds",
         Unit::Seconds,
-        "How long the boot took, in seconds"
+        "How long the boot took"
     );
 }
 
@@ -105,10 +105,9 @@ pub(super) fn count(event: &Event<'_>, path: &str) {
             gauge!("uptree_child_up", "child" => child()).set(0);
         }
         EventKind::Ready { took } | EventKind::Ignored { took } => {
-            let up = matches!(event.kind, EventKind::Ready { .. });
-            gauge!("uptree_child_up", "child" => child()).set(f64::from(u8::from(up)));
+            gauge!("uptree_child_up", "child" => child()).set(1);
             gauge!("uptree_child_start_seconds", "child" => child()).set(took.as_secs_f64());
-            if up && event.is_root() {
+            if event.is_root() {
                 gauge!("uptree_boot_seconds", "child" => child()).set(took.as_secs_f64());
             }
         }
