@@ -12,8 +12,8 @@ impl PodSpec {
     /// variables, its probes, its hook, its grace. `program` runs what the image has; what only the
     /// cluster knows is for it to set.
     ///
-    /// Waiting for nothing but its next question, a probe may be asked `hurry` times as often as the
-    /// manifest says; all that belongs to the end has the time that it says.
+    /// Its probes are asked `hurry` times as often as the manifest says, so that a test need not wait;
+    /// the hook and the grace take the time that it says.
     ///
     /// # Panics
     ///
