@@ -177,6 +177,44 @@ fn with_every_worker_blocked_by_a_child_503_says_so_until_the_runtime_is_back() 
 }
 
 #[test]
+fn without_probe_detail_a_stalled_process_says_no_more_than_that() {
+    let envs = [
+        ("TOKIO_WORKER_THREADS", "1"),
+        ("STALL_LIMIT", "1s"),
+        ("PROBE_DETAIL", "off"),
+    ];
+    let (_service, addr) = ready(&envs);
+    order(addr, "/block/one");
+    assert_eq!(answers(addr, "/alive", 503).text(), "stalled\n");
+}
+
+#[test]
+fn who_was_blocked_again_and_again_is_told_of_each_time_and_the_process_recovers_each_time() {
+    let envs = [("TOKIO_WORKER_THREADS", "1"), ("STALL_LIMIT", "1s")];
+    let (mut service, addr) = ready(&envs);
+    for round in 1..=3 {
+        order(addr, "/block/one");
+        let text = answers(addr, "/alive", 503).text();
+        assert!(
+            text.contains("stall/blocker blocks a worker thread"),
+            "{text}"
+        );
+        release(&service);
+        // From the runtime's first answer on it is never 503 again.
+        answers(addr, "/hello", 200);
+        assert_eq!(answers(addr, "/alive", 200).status, 200);
+        eventually(LONG, || {
+            (times(&service, "no longer stalled") == round).then_some(())
+        });
+        fs::remove_file(service.folder().join("release")).expect("it is there");
+    }
+    service.signal(Signal::TERM);
+    assert_eq!(service.wait(LONG), Ended::Code(0), "{}", service.stderr());
+    assert_eq!(times(&service, "stalled: every request"), 3);
+    assert_eq!(times(&service, "no longer stalled"), 3);
+}
+
+#[test]
 fn code_outside_the_tree_that_blocks_every_worker_is_told_as_such() {
     let envs = [
         ("TOKIO_WORKER_THREADS", "2"),

@@ -78,6 +78,7 @@ impl Watchdog {
             tree: tree.clone(),
             runtime: runtime.metrics(),
             pulse: Arc::clone(pulse),
+            beats: 0,
             clock: Clock::new(LOOKS, Instant::now()),
             calls: Calls::new(),
             stalls: Stalls::new(stall_limit, Duration::ZERO),
@@ -96,6 +97,8 @@ struct Dog {
     tree: Stopper,
     runtime: RuntimeMetrics,
     pulse: Arc<Pulse>,
+    /// Of the pulse, at the last look.
+    beats: u64,
     clock: Clock,
     calls: Calls<Polling>,
     stalls: Stalls,
@@ -118,7 +121,7 @@ impl Dog {
         self.responder.prepare();
         let mut next = Instant::now();
         loop {
-            if Instant::now() >= next {
+            if Instant::now() >= next || self.is_back() {
                 self.look();
                 next = Instant::now() + LOOKS;
             }
@@ -136,6 +139,12 @@ impl Dog {
         }
     }
 
+    /// Whether a runtime that stalled has answered: then nobody is to be told otherwise any more.
+    fn is_back(&self) -> bool {
+        let runtime = |stalled: &Stalled| stalled.cause == StallCause::Runtime;
+        self.stalled.as_ref().is_some_and(runtime) && self.pulse.count() != self.beats
+    }
+
     fn look(&mut self) {
         if self.clock.tick(Instant::now()) {
             let now = self.clock.now();
@@ -143,14 +152,20 @@ impl Dog {
             self.stalls.forgive(now);
         }
         let now = self.clock.now();
-        let changes = self
-            .calls
-            .look(now, polling(), &parks(&self.runtime), |call| {
-                self.tree.path_of(call)
-            });
         let servers = self.monitor.watched().guards.list();
         let seen: Vec<_> = servers.iter().map(server_of).collect();
-        let found = self.stalls.look(now, self.pulse.count(), &seen);
+        self.beats = self.pulse.count();
+        let found = self.stalls.look(now, self.beats, &seen);
+        // Of a runtime that does not answer it is told who blocks it, if only since the last look.
+        let limit = match found.silent >= SILENT_LIMIT {
+            true => LOOKS / 2,
+            false => calls::LIMIT,
+        };
+        let changes = self
+            .calls
+            .look(now, polling(), limit, &parks(&self.runtime), |call| {
+                self.tree.path_of(call)
+            });
         self.publish(now, &changes, &found);
         for change in changes {
             self.tell_of_call(change);

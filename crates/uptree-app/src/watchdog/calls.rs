@@ -44,12 +44,13 @@ impl<C: PartialEq> Calls<C> {
         Self { known: Vec::new() }
     }
 
-    /// Takes in what is seen at `now`. `workers` is how often each worker of the runtime has parked
+    /// Takes in what is seen at `now`. A call is told of once it has gone on for `limit`. `workers` is how often each worker of the runtime has parked
     /// and unparked: odd while it is parked. `whose` says for which child a call is made.
     pub(super) fn look(
         &mut self,
         now: Duration,
         mut seen: Vec<C>,
+        limit: Duration,
         workers: &[u64],
         whose: impl Fn(&C) -> Option<String>,
     ) -> Vec<Change> {
@@ -67,7 +68,7 @@ impl<C: PartialEq> Calls<C> {
         });
         for known in &mut self.known {
             let age = now.saturating_sub(known.since);
-            if age >= LIMIT && matches!(known.whose, Whose::Unasked) {
+            if age >= limit && matches!(known.whose, Whose::Unasked) {
                 let path = match all_have_moved(&known.workers, workers) {
                     true => None,
                     false => whose(&known.call),
@@ -130,7 +131,7 @@ mod tests {
         let mut now = Duration::ZERO;
         for (look, expected) in looks.into_iter().zip(expected) {
             let name = |call: &Call| (call.1 != "stranger").then(|| call.1.to_owned());
-            let changes = calls.look(now, look.to_vec(), &[2], name);
+            let changes = calls.look(now, look.to_vec(), LIMIT, &[2], name);
             let shown = changes.iter().map(|change| match change {
                 Change::Blocks(path, age) => format!("{path} blocks {}", age.as_millis()),
                 Change::Over(path, total) => format!("{path} over {}", total.as_millis()),
@@ -192,7 +193,7 @@ mod tests {
             if forgive {
                 calls.forgive(now);
             }
-            calls.look(now, seen.to_vec(), &[2], name)
+            calls.look(now, seen.to_vec(), LIMIT, &[2], name)
         };
         assert_eq!(look(0, &[1], false), []);
         assert_eq!(look(2, &[1], true), []);
@@ -209,8 +210,8 @@ mod tests {
         let told = |before: &[u64], after: &[u64]| {
             let mut calls = Calls::new();
             let name = |_: &u8| Some("feed".to_owned());
-            calls.look(Duration::ZERO, vec![1], before, name);
-            let changes = calls.look(LIMIT, vec![1], after, name);
+            calls.look(Duration::ZERO, vec![1], LIMIT, before, name);
+            let changes = calls.look(LIMIT, vec![1], LIMIT, after, name);
             !changes.is_empty()
         };
         assert!(
