@@ -62,8 +62,8 @@ const PARTING_LIMIT: Duration = Duration::from_millis(100);
 /// An HTTP server that a tree can start first and stop last.
 ///
 /// It is a handle, cheap to clone, and the child of the same name. From its start on `/alive`
-/// answers 200; until [`Ready`](crate::Ready) opens the gate, and after it has closed it, `/ready`
-/// and all other routes answer 503 with `Retry-After`. HTTP/1.1 and HTTP/2 are spoken on the same
+/// answers 200, and `/started` once the boot is over; until [`Ready`](crate::Ready) opens the gate,
+/// and after it has closed it, `/ready` and all other routes answer 503 with `Retry-After`. HTTP/1.1 and HTTP/2 are spoken on the same
 /// port.
 ///
 /// With the feature `tls`, and `TLS_CERT` and `TLS_KEY` set, it speaks TLS (1.2 and 1.3), and looks
@@ -134,7 +134,7 @@ impl Endpoint {
 
     /// Adds the app's routes, with their middleware. They are served from the next start on.
     ///
-    /// `/alive` and `/ready` are the endpoint's, whatever the routes say. A request's body may be
+    /// `/alive`, `/ready` and `/started` are the endpoint's, whatever the routes say. A request's body may be
     /// as long as [`body_limit`](HttpSettings#structfield.body_limit) says; a route can set itself a lower limit with
     /// [`axum::extract::DefaultBodyLimit`].
     ///

@@ -8,7 +8,8 @@ use crate::{Endpoint, drain::Drain, settings::in_kubernetes};
 
 /// The last child of a list: when it starts, the service is ready.
 ///
-/// While it runs, `/ready` is 200 and the app's routes are served. It is stopped first, and what
+/// While it runs the app's routes are served, and `/ready` is 200 unless a child that gates
+/// readiness, or a critical health check, is missing. It is stopped first, and what
 /// it does then depends on the cause.
 ///
 /// # Stop

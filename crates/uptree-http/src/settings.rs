@@ -32,7 +32,7 @@ use crate::{admin::AdminSettings, drain::Drain, limit::BodyLimit, tls::Tls, tls_
 #[derive(clap::Args, Clone, Debug, Eq, PartialEq)]
 #[command(next_help_heading = "HTTP")]
 pub struct HttpSettings {
-    /// Address to listen on, for the app's routes and the probes `/alive` and `/ready`
+    /// Address to listen on, for the app's routes and the probes `/alive`, `/ready` and `/started`
     #[arg(long, env, value_name = "ADDRESS", default_value = "127.0.0.1:4000")]
     #[arg(value_parser = address)]
     pub addr: SocketAddr,

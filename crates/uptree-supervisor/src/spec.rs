@@ -86,8 +86,9 @@ impl Options {
     }
 
     /// Lets the service be ready, once it has booted, only while this child is up, or has been
-    /// down for no longer than `grace`. Defaults to not: a child that is restarted does not take
-    /// the service out of traffic.
+    /// down for less than `grace`, however often it is tried again meanwhile. A child that did its
+    /// work, or ended for good, counts as up. Defaults to not: a child that is restarted does not
+    /// take the service out of traffic.
     pub fn gates_ready(mut self, grace: Duration) -> Self {
         self.rare().gates_ready = Some(grace);
         self
@@ -489,8 +490,8 @@ pub trait IntoChild: Sized {
         self.with(|options| options.backoff(backoff))
     }
 
-    /// Lets the service be ready only while this child is up, or has been down for no longer than
-    /// `grace`. Defaults to not.
+    /// Lets the service be ready only while this child is up, or has been down for less than
+    /// `grace`. Defaults to not. See [`Options::gates_ready`].
     fn gates_ready(self, grace: Duration) -> ChildSpec {
         self.with(|options| options.gates_ready(grace))
     }

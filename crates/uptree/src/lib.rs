@@ -14,6 +14,7 @@
 //! |---|---|---|
 //! | `http` | the endpoint, its probes and its drain | yes |
 //! | `tls` | HTTPS; TLS to a database is a feature of uptree-sqlx | no |
+//! | `grpc` | gRPC health checking on the endpoint's port | no |
 //! | `kubernetes` | the commands `manifest` and `check` | yes |
 //! | `sqlite` | pool and migrator on SQLite | yes |
 //! | `postgres` | pool and migrator on Postgres | yes |

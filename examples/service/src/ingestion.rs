@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::sync::Notify;
-use uptree::{Lost, Options, StopCause, prelude::*, sqlx::is_rejected};
+use uptree::{HealthCheck, Lost, Options, StopCause, prelude::*, sqlx::is_rejected};
 
 use crate::{
     reading::Reading,
@@ -38,6 +38,12 @@ struct Queue {
     last_arrival: i64,
     /// The last write is done and there will be no other.
     closed: bool,
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why readings are not accepted.
@@ -91,11 +97,24 @@ impl Ingestion {
         Ok(())
     }
 
+    /// Has whoever asks for readiness told when the queue is nearly full. Another replica has the
+    /// same database: to take this one out of traffic would help nobody.
+    fn watch_the_queue(&self, cx: &Context) {
+        let shared = Arc::clone(&self.shared);
+        let check = HealthCheck::new("queue").every(Duration::from_secs(1));
+        check.register(cx, move || {
+            let (waiting, size) = (shared.queue().waiting.len(), shared.size);
+            async move {
+                match waiting < size.div_ceil(10) * 9 {
+                    true => Ok(()),
+                    false => Err(format!("{waiting} readings wait, of {size} at the most").into()),
+                }
+            }
+        });
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.shared
-            .queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.queue()
     }
 
     /// What to write next; a power of two of them, so that few statements are to be prepared.
@@ -175,6 +194,7 @@ impl Child for Ingestion {
     async fn run(&self, cx: Starting) -> Result {
         self.queue().closed = false;
         let cx = cx.ready();
+        self.watch_the_queue(&cx);
         loop {
             let batch = self.batch();
             if !batch.is_empty() {
