@@ -437,7 +437,7 @@ mod tests {
 
         let read = |words: &str, secrets| {
             let words = words.split_whitespace().map(OsString::from).collect();
-            let line = super::read::<Secretive>(&[&Sail], words, secrets);
+            let line = read::<Secretive>(&[&Sail], words, secrets);
             line.map_err(|exit| exit.failure().unwrap_or_default().to_owned())
         };
         let error = read("shop --name a run", Secrets::Needed).err();
