@@ -45,15 +45,11 @@ struct Held {
 }
 
 pub(crate) fn run() -> Result<()> {
-    let mut all = Vec::new();
-    for budget in &BUDGETS {
-        let measured = budget.measure()?;
-        all.push((budget.package, measured));
-    }
     let mut over = Vec::new();
-    for (package, held) in &all {
-        for it in held {
-            let Held { what, is, limit } = it;
+    for budget in &BUDGETS {
+        let Budget { package, .. } = budget;
+        for it in budget.measure()? {
+            let Held { what, is, limit } = &it;
             let line = format!("{package}: {what}: {is} of {limit}");
             println!("{line} ({} %)", is * 100 / limit);
             if it.is_over() {

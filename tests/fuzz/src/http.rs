@@ -30,13 +30,14 @@ struct Service {
 pub fn http(bytes: &[u8]) {
     static SERVICE: OnceLock<Service> = OnceLock::new();
     let addr = SERVICE.get_or_init(start).addr;
-    let answer = ask(addr, bytes);
+    let answer = ask(addr, bytes, true);
     let is_http2 = bytes.starts_with(b"PRI");
     let is_http = answer.is_empty() || is_http2 || answer.starts_with(b"HTTP/1.");
     assert!(is_http, "{}", answer.escape_ascii());
     let alive = ask(
         addr,
         b"GET /alive HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+        false,
     );
     assert!(
         alive.starts_with(b"HTTP/1.1 200"),
@@ -67,7 +68,9 @@ fn start() -> Service {
     runtime.spawn(app.run_until(pending()));
     let addr = loop {
         match endpoint.local_addr() {
-            Ok(addr) if ask(addr, b"GET / HTTP/1.0\r\n\r\n").starts_with(b"HTTP/1.0 200") => {
+            Ok(addr)
+                if ask(addr, b"GET / HTTP/1.0\r\n\r\n", false).starts_with(b"HTTP/1.0 200") =>
+            {
                 break addr;
             }
             _ => thread::sleep(Duration::from_millis(1)),
@@ -79,14 +82,18 @@ fn start() -> Service {
     }
 }
 
-fn ask(addr: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+/// Says something, and that this is all if it `ends`: HTTP takes a client that has no more to say
+/// before it is answered for one that has left.
+fn ask(addr: SocketAddr, bytes: &[u8], ends: bool) -> Vec<u8> {
     let mut stream = TcpStream::connect(addr).expect("it listens");
     stream.set_read_timeout(Some(LIMIT)).expect("it is open");
     stream.set_write_timeout(Some(LIMIT)).expect("it is open");
     let mut answer = Vec::new();
     // It may have heard enough.
     let said = stream.write_all(bytes);
-    let _ = said.and_then(|()| stream.shutdown(Shutdown::Write));
+    if ends {
+        let _ = said.and_then(|()| stream.shutdown(Shutdown::Write));
+    }
     if let Err(error) = stream.read_to_end(&mut answer) {
         let is_slow = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
         assert!(
