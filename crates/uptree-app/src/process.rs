@@ -365,10 +365,11 @@ fn watch(id: &str, service: &Service, budget: &Budget, told: &mpsc::Receiver<Tol
                 match signals {
                     1 => {
                         begin_to_stop(&mut limit);
-                        tree.stop(StopCause::Shutdown);
                         let root = id.to_owned();
                         let budget = budget.told;
+                        // Before the stop, so that it stands before what comes of it.
                         aside(move || tracing::info!(child = root, ?budget, "{signal}: stopping"));
+                        tree.stop(StopCause::Shutdown);
                     }
                     2 => {
                         tree.hurry();

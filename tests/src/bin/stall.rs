@@ -58,7 +58,7 @@ fn main() -> Exit {
         let server = Arc::<Orders>::default();
         let endpoint = Endpoint::new(&s.http).routes(routes(tell, &server));
         let orders = Arc::new(Mutex::new(orders));
-        let serves = s.server_addr.map(|addr| {
+        let other = s.server_addr.map(|addr| {
             let state = (addr, Arc::clone(&server));
             worker("server", state, serve)
         });
@@ -66,7 +66,7 @@ fn main() -> Exit {
             .child(endpoint.clone())
             .children(s.steps.map(|steps| service("steps", steps, step)))
             .child(worker("blocker", (orders, s.blocks_in_stop), block))
-            .children(serves)
+            .children(other)
             .child(Ready::new(&endpoint))
     })
 }

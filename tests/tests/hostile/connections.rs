@@ -67,7 +67,7 @@ fn headers_that_do_not_end_are_given_up() {
         Slow::open(addr, SLOW, first, b"x: y\r\n").go_on(HEADER_LIMIT)
     });
     assert_eq!(left, 0, "are open still");
-    victim.is_well();
+    victim.stops_well();
 }
 
 /// A server that looks every now and then for the rest would have much to do.
@@ -85,7 +85,7 @@ fn half_a_preface_of_http2_costs_nothing() {
         used < A_WHILE / 2,
         "{used:?} of processor time in {A_WHILE:?}"
     );
-    victim.is_well();
+    victim.stops_well();
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn ten_thousand_idle_connections_hold_up_nobody() {
         Slow::open(addr, IDLE, b"", b"").go_on(A_WHILE)
     });
     assert_eq!(left, IDLE, "are open still");
-    victim.is_well();
+    victim.stops_well();
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn ten_thousand_connections_that_have_asked_once_hold_up_nobody() {
         Slow::open(addr, IDLE, request, b"").go_on(A_WHILE)
     });
     assert_eq!(left, IDLE, "are open still");
-    victim.is_well();
+    victim.stops_well();
 }
 
 #[test]
@@ -128,5 +128,5 @@ fn more_idle_connections_than_it_may_have_files_open_do_not_shut_out_the_probes(
         let request = b"GET /readings?limit=1 HTTP/1.1\r\nhost: x\r\n\r\n";
         Slow::open(addr, CLIENTS, request, b"").go_on(A_WHILE)
     });
-    victim.is_well();
+    victim.stops_well();
 }

@@ -15,7 +15,7 @@ fn is_turned_away(first: &str, more: &str, statuses: &[u16]) {
     println!("{clients} clients, told {answers:?}");
     assert!(answers.keys().all(|status| statuses.contains(status)));
     assert!(told > 0, "nobody was told why");
-    victim.is_well();
+    victim.stops_well();
 }
 
 #[test]

@@ -186,7 +186,7 @@ fn withstands(first: &[u8], nth: impl Fn(u32) -> Vec<u8> + Sync, reads: bool, en
     if matches!(ends, Ends::All) {
         assert!(goaways > 0, "nobody was told to go");
     }
-    victim.is_well();
+    victim.stops_well();
 }
 
 /// CVE-2023-44487.

@@ -94,7 +94,7 @@ impl Victim {
 
     /// Serves its own clients still, and stops as ever.
     #[track_caller]
-    pub(crate) fn is_well(mut self) {
+    pub(crate) fn stops_well(mut self) {
         let readings = self.service.get("/readings");
         assert_eq!(readings.status, 200);
         self.service.stop();
