@@ -122,6 +122,13 @@ fn the_admin_port_tells_of_the_tree_the_boot_and_what_is_measured() {
         is(&text, &format!("{requests}\"4xx\"}}"), 1.0);
         let count = "uptree_http_request_duration_seconds_count{child=\"service/endpoint\"}";
         is(&text, count, 2.0);
+        let pool = |state| {
+            let series = "uptree_pool_connections{child=\"service/repo\",state=";
+            value(&text, &format!("{series}\"{state}\"}}"))
+        };
+        let open = pool("idle").zip(pool("used"));
+        let open = open.map(|(idle, used)| idle + used);
+        assert!(open.is_some_and(|open| open >= 1.0), "{text}");
         assert!(text.contains("# HELP uptree_boot_seconds"), "{text}");
         assert!(text.contains("# TYPE uptree_http_request_duration_seconds histogram"));
         for page in ["/", "/tree", "/timeline"] {

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "postgres")]
 mod freshness;
+mod meters;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -276,6 +277,7 @@ impl<Db: Backend> Child for Repo<Db> {
         let pool = CloseOnDrop(pool.connect_lazy_with(options));
         let published = self.shared.slot.publish(pool.0.clone())?;
         let cx = cx.ready();
+        let _measured = meters::measure(&pool.0, &cx);
         tokio::select! {
             biased;
             _ = cx.shutdown() => {}
