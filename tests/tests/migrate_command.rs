@@ -985,7 +985,7 @@ fn a_role_with_these_grants_can_wait() {
         .env("MIGRATE", "wait")
         .env("ADDR", uptree_tests::free_addr().to_string());
     let mut service = Service::start(&mut command);
-    service.wait_for_line(|line| line.contains(" migrating ready "), SOON);
+    service.wait_for_line(|line| line.contains(" migrating booted in "), SOON);
     service.signal(Signal::TERM);
     assert_eq!(service.wait(SOON), Ended::Code(0), "{}", service.stderr());
 }
