@@ -32,7 +32,7 @@ impl Herd {
     #[track_caller]
     pub(crate) fn migrating(url: &str, size: usize, folder: &Path) -> Self {
         let envs = [PATIENT[0], ("POOL_SIZE", "1")];
-        Self::start(size, " migrating ready ", || {
+        Self::start(size, " migrating booted in ", || {
             Example::migrating(url, folder, &envs)
         })
     }

@@ -238,5 +238,5 @@ impl Trial {
 }
 
 fn is_ready(process: &Example) -> bool {
-    process.log().contains(" migrating ready ")
+    process.log().contains(" migrating booted in ")
 }

@@ -161,7 +161,7 @@ impl<'a> Traced<'a> {
             .envs(self.envs.iter().copied());
         let mut process = Service::start(&mut strace);
         eventually(BOOT, || {
-            let is_ready = |line: &String| line.contains(" migrating ready ");
+            let is_ready = |line: &String| line.contains(" migrating booted in ");
             let is_through = process.ended().is_some();
             (is_through || process.stdout_lines().iter().any(is_ready)).then_some(())
         });
