@@ -164,7 +164,11 @@ fn requests_that_outlast_the_drain_limit_are_cut_and_counted() {
     }
     line(
         &service,
-        &["WARN", "slow/ready requests not finished", "requests=3"],
+        &[
+            "WARN",
+            "slow/ready what is not finished within the drain limit is cut",
+            "requests=3",
+        ],
     );
     assert_eq!(service.stderr(), "");
 }
@@ -251,7 +255,12 @@ fn alive_answers_to_the_end_and_ready_says_no_from_the_beginning() {
     service.wait_for_line(|line| line.contains("slow/lingering lingers"), LONG);
     // The drain is over and the rest stops: the probes are still answered.
     let stopping = http::get(addr, "/ready").expect("an answer");
-    assert_eq!((stopping.status, &*stopping.text()), (503, "stopping"));
+    let text = stopping.text();
+    assert_eq!(
+        (stopping.status, text.lines().next()),
+        (503, Some("stopping"))
+    );
+    assert!(text.contains("slow/lingering: stopping for "), "{text}");
     assert_eq!(http::get(addr, "/pool").expect("an answer").status, 503);
     assert_eq!(service.wait(LONG), Ended::Code(0));
     let [alive, ready] = [alive, ready].map(|probe| probe.finish().remove(0));
@@ -381,7 +390,11 @@ fn requests_that_outlast_the_stop_budget_are_cut_and_counted() {
     }
     line(
         &service,
-        &["WARN", "slow/ready requests not finished", "requests=3"],
+        &[
+            "WARN",
+            "slow/ready what is not finished within the drain limit is cut",
+            "requests=3",
+        ],
     );
 }
 
